@@ -1,0 +1,2 @@
+//! read
+pub(crate) mod follow;

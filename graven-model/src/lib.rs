@@ -1,0 +1,24 @@
+//! The words of Graven: what an event, an append, a read and an error *are*, on paper.
+//!
+//! Everything here is true without a store, a disk or a network. Every other crate speaks these types; none of
+//! them does I/O. Read in this order: [`ids`], [`event`], [`append`], [`read`], [`error`], [`limits`].
+
+pub mod ids;
+pub mod event;
+pub mod append;
+pub mod read;
+pub mod cursor;
+pub mod error;
+pub mod limits;
+pub mod time;
+pub mod cloudevents;
+
+pub use append::{
+    AppendRequest, Condition, Expected, FailedCheck, Idempotency, Receipt, StreamReceipt, StreamState, StreamWrite,
+};
+pub use cursor::Cursor;
+pub use error::{Code, Error, Result};
+pub use event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
+pub use ids::{EventId, Position, Revision, StreamName, Text};
+pub use read::{Direction, EventFilter, Page, Pattern, Query, QueryItem, ReadRequest, Selector, Start};
+pub use time::Timestamp;

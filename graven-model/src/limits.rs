@@ -1,0 +1,110 @@
+//! Every bound on what comes from outside, with its unit and reason.
+//!
+//! Exceeding one of them is answered with the error named beside it, and what was refused leaves nothing behind.
+
+/// Bytes of payload plus metadata of one event: 16 MiB, KurrentDB's default. [`crate::Code::EventTooLarge`]
+pub const EVENT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of one atomic append as stored: 64 MiB, so that it fits one segment. [`crate::Code::AppendTooLarge`]
+pub const APPEND_BYTES_MAX: usize = 64 << 20;
+
+/// Events of one atomic append: keeps a single decision short. [`crate::Code::AppendTooLarge`]
+pub const APPEND_EVENTS_MAX: usize = 100_000;
+
+/// Streams named by one append, written or checked. [`crate::Code::AppendTooLarge`]
+pub const APPEND_STREAMS_MAX: usize = 100_000;
+
+/// Bytes of a stream name: fits an index page and a URL. [`crate::Code::InvalidStreamName`]
+pub const STREAM_NAME_BYTES_MAX: usize = 1024;
+
+/// Bytes of an event type name. [`crate::Code::InvalidEventType`]
+pub const EVENT_TYPE_BYTES_MAX: usize = 512;
+
+/// Bytes of a media type. [`crate::Code::InvalidContentType`]
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// Tags of one event, so that the leaf stays under 65,535 bytes. [`crate::Code::InvalidTag`]
+pub const TAGS_MAX: usize = 64;
+
+/// Bytes of one tag. [`crate::Code::InvalidTag`]
+pub const TAG_BYTES_MAX: usize = 256;
+
+/// Bytes of a data subject's name. [`crate::Code::InvalidDataSubject`]
+pub const DATA_SUBJECT_BYTES_MAX: usize = 256;
+
+/// Items of a DCB query. [`crate::Code::InvalidQuery`]
+pub const QUERY_ITEMS_MAX: usize = 64;
+
+/// Types or tags named by one query item or selector. [`crate::Code::InvalidQuery`]
+pub const QUERY_TERMS_MAX: usize = 64;
+
+/// Prefixes of a filter. [`crate::Code::InvalidFilter`]
+pub const FILTER_PREFIXES_MAX: usize = 64;
+
+/// Bytes of a regular expression. [`crate::Code::InvalidFilter`]
+pub const REGEX_BYTES_MAX: usize = 4096;
+
+/// Bytes a compiled regular expression may take. [`crate::Code::InvalidFilter`]
+pub const REGEX_COMPILED_BYTES_MAX: usize = 1 << 20;
+
+/// Events a page when the reader does not say.
+pub const PAGE_EVENTS_DEFAULT: u32 = 500;
+
+/// Events a page at the most. [`crate::Code::InvalidLimit`]
+pub const PAGE_EVENTS_MAX: u32 = 10_000;
+
+/// Bytes a page when the reader does not say: 4 MiB.
+pub const PAGE_BYTES_DEFAULT: usize = 4 << 20;
+
+/// Bytes a page at the most: 32 MiB, so that one maximal event always fits. A larger wish is cut to this.
+pub const PAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Log records a filtered page looks at before it answers with what it has: bounds the time of one call.
+pub const PAGE_SCAN_MAX: u64 = 200_000;
+
+/// Unseen events returned with one conflict. A larger wish is cut to this.
+pub const UNSEEN_EVENTS_MAX: u32 = 1_000;
+
+/// Bytes waiting for the writer: beyond this an append is refused, retryable. [`crate::Code::Overloaded`]
+pub const QUEUE_BYTES_MAX: usize = 128 << 20;
+
+/// Appends waiting for the writer. [`crate::Code::Overloaded`]
+pub const QUEUE_APPENDS_MAX: usize = 65_536;
+
+/// Bytes of one journal batch: one flush stays short. A larger single append makes a batch of its own.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Streams on one page of a listing. [`crate::Code::InvalidLimit`]
+pub const STREAM_LIST_MAX: u32 = 10_000;
+
+/// Names (types, categories) the statistics count one by one; what comes later is counted as `(other)`.
+pub const STATISTICS_NAMES_MAX: usize = 10_000;
+
+/// Bytes of an HTTP request body: one maximal append in JSON with its base64 overhead. [`crate::Code::BodyTooLarge`]
+pub const HTTP_BODY_BYTES_MAX: usize = 96 << 20;
+
+/// Bytes of an HTTP request head. [`crate::Code::BadRequest`]
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// HTTP connections at a time; further ones wait in the kernel's queue.
+pub const HTTP_CONNECTIONS_MAX: usize = 4_096;
+
+/// Bytes of all request bodies held at a time; further requests wait. Bounds memory under load.
+pub const HTTP_BODIES_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of one line of an import file: one maximal event in JSON with its base64 overhead.
+pub const IMPORT_LINE_BYTES_MAX: usize = 24 << 20;
+
+/// Text from outside, cut for an error message.
+#[must_use]
+pub fn shorten(text: &str) -> &str {
+    const SHOWN_BYTES: usize = 80;
+    if text.len() <= SHOWN_BYTES {
+        return text;
+    }
+    let mut end = SHOWN_BYTES;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

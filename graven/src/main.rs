@@ -1,0 +1,2 @@
+//! graven
+fn main() {}
