@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | magic | 4 | `GRV1` |
 //! | kind | 1 | [`Kind`] |
-//! | flags | 1 | bit 0 payload encrypted, bit 1 metadata present, bits 2–3 [`CheckState`] |
+//! | flags | 1 | bit 0 payload encrypted, bit 1 metadata present, bits 2–3 [`CheckState`], bits 4–7 zero |
 //! | position | 8 | the leaf's own index |
 //! | commit time | 8 | microseconds since 1970, signed |
 //! | stream version | 8 | revision in the stream |
@@ -18,11 +18,16 @@
 //! | event type | 2 + n | length, UTF-8 |
 //! | content type | 2 + n | length, ASCII |
 //! | schema version, schema id | 4 + 4 | 0 = none |
-//! | tags | 2 + 32·n | count, [`name_key`]s in ascending order |
+//! | tags | 2 + 32·n | count, [`name_key`]s in ascending order, none twice |
 //! | payload commitment | 32 | [`payload_commitment`] |
 //! | metadata commitment | 32 | [`metadata_commitment`]; zeros when bit 1 of the flags is clear |
 
+mod decode;
+
 use crate::Hash;
+use crate::merkle::LEAF_PREFIX;
+use crate::sha256::{digest_in_place, digest_parts};
+pub use decode::DecodeError;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -149,7 +154,13 @@ pub struct Leaf<'a> {
 
 impl Leaf<'_> {
     /// Appends the binary form to `out`.
+    ///
+    /// # Panics
+    /// If the fields could not be read back: tags that do not ascend, names or tags beyond 65,535, a metadata
+    /// commitment without metadata.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        assert!(self.tags.is_sorted_by(|one, next| one < next), "the tags of a leaf ascend");
+        assert!(self.has_metadata || self.metadata_commitment == [0; 32], "no metadata, no commitment to it");
         out.extend_from_slice(&MAGIC);
         out.push(self.kind as u8);
         out.push(u8::from(self.encrypted) | u8::from(self.has_metadata) << 1 | (self.check as u8) << 2);
@@ -175,6 +186,21 @@ impl Leaf<'_> {
         }
         out.extend_from_slice(&self.payload_commitment);
         out.extend_from_slice(&self.metadata_commitment);
+    }
+
+    /// Leaf hash of the binary form: [`crate::merkle::leaf_hash`] of [`Leaf::encode`], a fifth faster. `scratch` is
+    /// working space to be used again, left empty.
+    ///
+    /// # Panics
+    /// As [`Leaf::encode`].
+    #[must_use]
+    pub fn hash(&self, scratch: &mut Vec<u8>) -> Hash {
+        scratch.clear();
+        scratch.push(LEAF_PREFIX);
+        self.encode(scratch);
+        let hash = digest_in_place(scratch);
+        scratch.clear();
+        hash
     }
 }
 
@@ -223,11 +249,8 @@ pub fn metadata_commitment(salt: &[u8; 32], stored: &[u8]) -> Hash {
 }
 
 fn commitment(domain: &[u8], salt: &[u8; 32], stored: &[u8]) -> Hash {
-    Sha256::new()
-        .chain_update(domain)
-        .chain_update(salt)
-        .chain_update((stored.len() as u64).to_be_bytes())
-        .chain_update(stored)
-        .finalize()
-        .into()
+    digest_parts([domain, salt, &(stored.len() as u64).to_be_bytes(), stored])
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 pub mod leaf;
 pub mod merkle;
+mod sha256;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

@@ -1,22 +1,41 @@
 //! RFC 6962 hashing and the right edge of the tree.
 
 use crate::Hash;
+use crate::sha256::{digest_node, digest_parts};
 use sha2::{Digest, Sha256};
+
+/// Leaves under one hash of the next tile level (C2SP tlog-tiles, height 8).
+pub const TILE_WIDTH: usize = 256;
+
+pub(crate) const LEAF_PREFIX: u8 = 0;
+
+const TILE_HEIGHT: u32 = TILE_WIDTH.trailing_zeros();
 
 /// Hash of a leaf: `SHA-256(0x00 ‖ leaf)` (RFC 6962, section 2.1).
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(leaf).finalize().into()
+    digest_parts([&[LEAF_PREFIX], leaf])
 }
 
 /// Hash of an inner node: `SHA-256(0x01 ‖ left ‖ right)` (RFC 6962, section 2.1).
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    let mut block = [0u8; 65];
-    block[0] = 1;
-    block[1..33].copy_from_slice(left);
-    block[33..].copy_from_slice(right);
-    Sha256::digest(block).into()
+    digest_node(left, right)
+}
+
+/// Root over neighbouring subtrees of equal size, whose roots are `hashes`; also right where the last one is missing
+/// its neighbour, as RFC 6962 has it. [`empty_root`] without any. One node hash a hash.
+#[must_use]
+pub fn root_of(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [] => empty_root(),
+        [one] => *one,
+        [left, right] => node_hash(left, right),
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len().next_power_of_two() / 2);
+            node_hash(&root_of(left), &root_of(right))
+        }
+    }
 }
 
 /// Root of the empty tree: `SHA-256("")`.
@@ -55,14 +74,31 @@ impl Frontier {
     }
 
     /// Appends a leaf by its hash. Amortised one node hash.
+    ///
+    /// # Panics
+    /// At 2^64 - 1 leaves.
     pub fn push(&mut self, leaf_hash: Hash) {
+        self.push_tiled(leaf_hash);
+    }
+
+    /// [`Frontier::push`] that returns, every [`TILE_WIDTH`]th time, the root of the [`TILE_WIDTH`] leaves that end
+    /// with this one: what a store of tiles writes one level up, without hashing it again.
+    ///
+    /// # Panics
+    /// At 2^64 - 1 leaves.
+    pub fn push_tiled(&mut self, leaf_hash: Hash) -> Option<Hash> {
         let mut node = leaf_hash;
-        for _ in 0..self.size.trailing_ones() {
+        let mut tile = None;
+        for height in 1..=self.size.trailing_ones() {
             let left = self.peaks.pop().expect("a one bit in the size stands for a peak");
             node = node_hash(&left, &node);
+            if height == TILE_HEIGHT {
+                tile = Some(node);
+            }
         }
         self.peaks.push(node);
-        self.size += 1;
+        self.size = self.size.checked_add(1).expect("a log never has 2^64 leaves");
+        tile
     }
 
     /// Root of the tree. One node hash a peak.
@@ -73,3 +109,6 @@ impl Frontier {
         peaks.fold(*last, |right, left| node_hash(left, &right))
     }
 }
+
+#[cfg(test)]
+mod tests;
