@@ -1,2 +1,53 @@
-//! graven
-fn main() {}
+//! Chores of the repository, called as `cargo xtask CHORE`; `cargo xtask` alone lists them.
+
+mod check;
+mod fuzz;
+mod house;
+mod openapi;
+mod shell;
+mod steps;
+
+use anyhow::Result;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask CHORE
+
+  test                        every check, then every test; what continuous integration runs
+  check                       the checks alone: formatting, house rules, lints
+  openapi                     write graven/openapi.json anew from the server's own description
+  fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome: Result<()> = match words.as_slice() {
+        ["test"] => check::test(),
+        ["check"] => check::check(),
+        ["openapi"] => openapi::write(),
+        ["fuzz"] => fuzz::list(),
+        ["fuzz", target] => fuzz::search(target, fuzz::SECONDS_DEFAULT),
+        ["fuzz", target, "--seconds", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::search(target, seconds),
+            Err(_) => return usage(),
+        },
+        [] | ["--help" | "-h" | "help"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => return usage(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
+}

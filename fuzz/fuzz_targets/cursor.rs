@@ -1,0 +1,6 @@
+//! See `src/targets/cursor.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    (graven_fuzz::Target::named("cursor").expect("the target is listed").run)(data);
+});

@@ -1,0 +1,31 @@
+//! The list of targets.
+
+mod cursor;
+mod leaf;
+
+/// One decoder under fuzzing.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Name of the target, of its binary and of its folders.
+    pub name: &'static str,
+    /// Feeds it one input. Panics if something that must hold does not.
+    pub run: fn(&[u8]),
+    /// Inputs it accepts, made by the current code.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Mutations of the seeds tried by every test run: as many as take a second or two.
+    pub mutations: u32,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target { name: "cursor", run: cursor::run, seeds: cursor::seeds, mutations: 200_000 },
+    Target { name: "leaf", run: leaf::run, seeds: leaf::seeds, mutations: 200_000 },
+];
+
+impl Target {
+    /// The target with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Target> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+}

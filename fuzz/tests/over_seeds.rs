@@ -1,0 +1,78 @@
+//! Every target over its seeds, over inputs that once broke it, and over a fixed number of mutations of both.
+
+use graven_fuzz::{Dice, TARGETS, Target, mutate};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+        $(#[test]
+        fn $name() {
+            over_seeds(Target::named(stringify!($name)).expect("the target is listed"));
+        })*
+    };
+}
+
+targets! { cursor leaf }
+
+#[test]
+fn every_target_is_tested_here_and_has_a_binary() {
+    let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    assert_eq!(names, TESTED);
+    let manifest = fs::read_to_string(here().join("Cargo.toml")).unwrap();
+    for name in names {
+        let file = format!("fuzz_targets/{name}.rs");
+        assert!(here().join(&file).is_file(), "{file} is missing");
+        assert!(manifest.contains(&format!("path = \"{file}\"")), "{file} is not in Cargo.toml");
+    }
+}
+
+#[test]
+fn mutations_are_the_same_for_the_same_number() {
+    let run = |seed| {
+        let (mut dice, mut input) = (Dice::new(seed), b"some input to be changed".to_vec());
+        (0..100).for_each(|_| mutate(&mut dice, &mut input, b"another one"));
+        input
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+fn over_seeds(target: &Target) {
+    let mut inputs = (target.seeds)();
+    inputs.extend(regressions(target.name));
+    for (number, input) in inputs.iter().enumerate() {
+        feed(target, input, &format!("input {number}"));
+    }
+    for number in 0..target.mutations {
+        let mut dice = Dice::new(number.into());
+        let mut input = inputs[dice.below(inputs.len())].clone();
+        let other = dice.below(inputs.len());
+        mutate(&mut dice, &mut input, &inputs[other]);
+        feed(target, &input, &format!("mutation {number}"));
+    }
+}
+
+/// Feeds one input; keeps one that breaks the target where the next run finds it.
+fn feed(target: &Target, input: &[u8], what: &str) {
+    let outcome = std::panic::catch_unwind(|| (target.run)(input));
+    if let Err(panic) = outcome {
+        let folder = here().join("artifacts").join(target.name);
+        let path = folder.join(format!("broke-{}", what.replace(' ', "-")));
+        let kept = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, input));
+        eprintln!("{what} broke {}, kept: {} {kept:?}", target.name, path.display());
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn regressions(name: &str) -> Vec<Vec<u8>> {
+    let Ok(folder) = fs::read_dir(here().join("regressions").join(name)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
