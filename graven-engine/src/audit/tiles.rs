@@ -383,14 +383,14 @@ impl Tiles {
         let mut added: Vec<Hash> =
             tiles.zip(roots).map(|(tile, root)| root.unwrap_or_else(|| root_of(tile))).collect();
         let mut partial: [Option<Vec<Hash>>; LEVELS] = Default::default();
-        for level in 1..LEVELS {
+        for (level, place) in partial.iter_mut().enumerate().skip(1) {
             self.write_hashes(writer, level, complete(base, level), &added)?;
             let mut hashes = writer.partial[level].clone();
             hashes.append(&mut added);
             let tiles = hashes.chunks_exact(TILE_WIDTH);
             let rest = tiles.remainder().to_vec();
             added = tiles.map(root_of).collect();
-            partial[level] = Some(rest);
+            *place = Some(rest);
             if added.is_empty() {
                 break;
             }
