@@ -1,6 +1,6 @@
 //! `cargo xtask test` and `cargo xtask check`.
 
-use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run, target_dir};
+use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run};
 use crate::steps::Steps;
 use crate::{fuzz, house};
 use anyhow::{Result, bail};
@@ -15,7 +15,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("tools", tools);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
-    steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc")));
+    steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));
     steps.finish("tests", tests)
 }
 
@@ -87,5 +87,5 @@ fn tests() -> Result<()> {
     } else {
         "test --workspace --no-fail-fast --locked --lib --bins --tests --examples"
     };
-    run(cargo(how).env("CARGO_TARGET_DIR", target_dir()))
+    run(&mut cargo(how))
 }
