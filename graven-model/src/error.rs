@@ -169,7 +169,7 @@ impl Code {
     /// Finds a code by its printed form.
     #[must_use]
     pub fn from_id(id: &str) -> Option<Code> {
-        let number = id.strip_prefix("GRV-")?.parse().ok()?;
+        let number = id.strip_prefix("GRV-")?.parse::<u16>().ok()?;
         Code::ALL.iter().copied().find(|code| code.entry().number == number)
     }
 }
@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn an_error_prints_code_message_expected_and_found() {
-        let error = Error::new(Code::EventTooLarge, "event 3 is too large").expected("16 bytes").found("17 bytes");
+        let error =
+            Error::new(Code::EventTooLarge, "event 3 is too large").expected("16 bytes").found("17 bytes");
         assert_eq!(error.to_string(), "GRV-1100: event 3 is too large; expected 16 bytes; found 17 bytes");
     }
 }

@@ -32,6 +32,9 @@ pub const TAG_BYTES_MAX: usize = 256;
 /// Bytes of a data subject's name. [`crate::Code::InvalidDataSubject`]
 pub const DATA_SUBJECT_BYTES_MAX: usize = 256;
 
+/// Extension attributes of one CloudEvent, so that a hostile one costs little. [`crate::Code::InvalidCloudEvent`]
+pub const CLOUDEVENT_EXTENSIONS_MAX: usize = 64;
+
 /// Items of a DCB query. [`crate::Code::InvalidQuery`]
 pub const QUERY_ITEMS_MAX: usize = 64;
 
