@@ -41,6 +41,12 @@ impl Env {
         Env { clock: Arc::new(SystemClock), disk: Arc::new(RealDisk), seed: Seed::Os }
     }
 
+    /// True under simulation: background work is then done on the calling thread, so that a run can be repeated.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        matches!(self.seed, Seed::Fixed(_))
+    }
+
     /// A cryptographic generator of its own for one user. `purpose` keeps two users of a fixed seed apart.
     ///
     /// # Errors

@@ -6,15 +6,15 @@
 //!
 //! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
 
-pub mod store;
 mod append;
-mod journal;
-mod log;
-mod index;
-mod read;
 mod audit;
-mod stats;
 pub mod env;
+mod index;
+pub mod journal;
+mod log;
+mod read;
+mod stats;
+pub mod store;
 
 pub use append::PendingAppend;
 pub use graven_model as model;

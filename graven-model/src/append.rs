@@ -79,7 +79,11 @@ pub struct AppendRequest {
 impl AppendRequest {
     /// An append of `events` to one stream.
     #[must_use]
-    pub fn to(stream: StreamName, expected: Expected, events: impl IntoIterator<Item = NewEvent>) -> AppendRequest {
+    pub fn to(
+        stream: StreamName,
+        expected: Expected,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> AppendRequest {
         AppendRequest::default().and_to(stream, expected, events)
     }
 

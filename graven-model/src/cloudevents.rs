@@ -20,7 +20,7 @@
 //! JSON text `null`. With any other content type `data` must be a string, and its characters in UTF-8 are the payload.
 //! An event without `data` has an empty payload.
 //!
-//! [`write`] is the inverse: what it writes, [`parse`] reads back to the same id, payload, metadata, time, tags, data
+//! [`write()`] is the inverse: what it writes, [`parse`] reads back to the same id, payload, metadata, time, tags, data
 //! subject and schema, whichever way the event came in. What CloudEvents has no word for travels in these extension
 //! attributes; other names that begin with `graven` are refused.
 //!

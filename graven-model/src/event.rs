@@ -39,14 +39,14 @@ impl ContentType {
         }
     }
 
-    /// True if the payload is JSON text: `application/json` or a `+json` suffix.
+    /// True if the payload is JSON text: `application/json` or a `+json` suffix, in either case (RFC 2045).
     #[must_use]
     pub fn is_json(&self) -> bool {
         match self {
             ContentType::Json => true,
             ContentType::Binary => false,
             ContentType::Other(text) => {
-                let essence = text.split(';').next().unwrap_or_default().trim();
+                let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
                 essence == "application/json" || essence.ends_with("+json")
             }
         }

@@ -26,7 +26,7 @@ impl Revision {
     /// The revision after this one.
     #[must_use]
     pub fn next(self) -> Revision {
-        Revision(self.0 + 1)
+        Revision(self.0.saturating_add(1))
     }
 }
 
@@ -34,7 +34,7 @@ impl Position {
     /// The position after this one.
     #[must_use]
     pub fn next(self) -> Position {
-        Position(self.0 + 1)
+        Position(self.0.saturating_add(1))
     }
 }
 
@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn an_event_id_that_is_no_uuid_is_refused() {
-        for bad in ["", "1", "dbfe5d37-8a38-578b-a901-e862f11b788", "dbfe5d37x8a38-578b-a901-e862f11b7888", "é"] {
+        for bad in
+            ["", "1", "dbfe5d37-8a38-578b-a901-e862f11b788", "dbfe5d37x8a38-578b-a901-e862f11b7888", "é"]
+        {
             assert_eq!(EventId::parse(bad).unwrap_err().code, Code::InvalidEventId, "{bad}");
         }
     }
@@ -284,6 +286,9 @@ mod tests {
         assert_eq!(category_of("loan"), None);
         assert_eq!(category_of("-x"), None);
         assert_eq!(category_of("$ce-loan"), None);
-        assert_eq!(StreamName::new("loan-1").unwrap().metadata().unwrap().described().unwrap().as_str(), "loan-1");
+        assert_eq!(
+            StreamName::new("loan-1").unwrap().metadata().unwrap().described().unwrap().as_str(),
+            "loan-1"
+        );
     }
 }

@@ -3,18 +3,19 @@
 //! Everything here is true without a store, a disk or a network. Every other crate speaks these types; none of
 //! them does I/O. Read in this order: [`ids`], [`event`], [`append`], [`read`], [`error`], [`limits`].
 
-pub mod ids;
-pub mod event;
 pub mod append;
-pub mod read;
+pub mod cloudevents;
 pub mod cursor;
 pub mod error;
+pub mod event;
+pub mod ids;
 pub mod limits;
+pub mod read;
 pub mod time;
-pub mod cloudevents;
 
 pub use append::{
-    AppendRequest, Condition, Expected, FailedCheck, Idempotency, Receipt, StreamReceipt, StreamState, StreamWrite,
+    AppendRequest, Condition, Expected, FailedCheck, Idempotency, Receipt, StreamReceipt, StreamState,
+    StreamWrite,
 };
 pub use cursor::Cursor;
 pub use error::{Code, Error, Result};

@@ -1,1 +1,384 @@
-//! log
+//! The log on disk: segment files of frames. Who writes: the local journal, one batch at a time. Who reads: everyone.
+//!
+//! A batch never spans two segments. The next segment is written with zeros before it is needed, so that a flush of the
+//! log changes no file-system metadata.
+
+pub(crate) mod frame;
+pub(crate) mod reader;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+
+use crate::env::{Env, spawn_named};
+use graven_model::{Code, Error, Result};
+use graven_proof::Hash;
+use graven_proof::merkle::Frontier;
+use parking_lot::{Condvar, Mutex, RwLock};
+use segment::{Segment, SegmentHeader};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Where a batch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// A new segment begins with this batch; the one before ends at this byte.
+    pub(crate) roll: Option<u64>,
+    /// Byte offset of the batch in its segment.
+    pub(crate) offset: u64,
+}
+
+/// Everything a new segment's header says about what came before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) previous: u32,
+    pub(crate) commit_time: i64,
+    pub(crate) last_leaf: Hash,
+    pub(crate) frontier: Frontier,
+}
+
+/// The segment files of a store.
+pub(crate) struct Log {
+    env: Env,
+    dir: PathBuf,
+    log_id: [u8; 16],
+    segment_bytes: u64,
+    reserve_bytes: u64,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    spare: Arc<Spare>,
+    /// Placement of the next batch; the writer's alone.
+    plan: Mutex<Plan>,
+    filler: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// Bytes used in the segment the next batch goes to, and its size.
+    used: u64,
+    capacity: u64,
+    /// Batches planned and not yet written, by their first position.
+    waiting: VecDeque<(u64, Placement, Option<Edge>)>,
+}
+
+#[derive(Default)]
+struct Spare {
+    state: Mutex<SpareState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SpareState {
+    /// Bytes of the spare that lies ready.
+    ready: Option<u64>,
+    /// A wish the filler has not served.
+    wanted: Option<u64>,
+    /// Segments to cut to their used length: path and bytes.
+    trim: Vec<(PathBuf, u64)>,
+    stop: bool,
+}
+
+impl Log {
+    /// Opens the segment files of `dir`; an empty directory is an empty log.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] for a damaged header, a foreign segment or a gap between segments.
+    pub(crate) fn open(env: &Env, dir: &Path, log_id: [u8; 16], options: &crate::Options) -> Result<Log> {
+        let failed = |error: &std::io::Error| Error::io(dir.display(), error);
+        env.disk.create_dir(dir).map_err(|error| failed(&error))?;
+        let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut spare_ready = None;
+        for name in env.disk.list(dir).map_err(|error| failed(&error))? {
+            let path = dir.join(&name);
+            if name == SPARE_NAME {
+                let file = env.disk.open(&path, crate::env::Open::Read).map_err(|error| failed(&error))?;
+                // A spare shorter than a segment is one whose writing was cut off.
+                let len = file.len().map_err(|error| failed(&error))?;
+                spare_ready = (len >= options.segment_bytes).then_some(len);
+                if spare_ready.is_none() {
+                    env.disk.remove(&path).map_err(|error| failed(&error))?;
+                }
+            } else if name.ends_with(".tmp") {
+                env.disk.remove(&path).map_err(|error| failed(&error))?;
+            } else if name.ends_with(".seg") {
+                let segment = Segment::open(env, &path)?;
+                if segment.header.log_id != log_id {
+                    return Err(Error::new(
+                        Code::Corrupted,
+                        format!("{}: belongs to another log", path.display()),
+                    ));
+                }
+                if name != segment_name(segment.first()) {
+                    return Err(Error::new(
+                        Code::Corrupted,
+                        format!("{}: the file was renamed", path.display()),
+                    )
+                    .expected(segment_name(segment.first())));
+                }
+                segments.push(Arc::new(segment));
+            }
+        }
+        if let Some(first) = segments.first()
+            && first.first() != 0
+        {
+            return Err(Error::new(
+                Code::Corrupted,
+                format!("{}: the first segment is missing", dir.display()),
+            )
+            .expected(segment_name(0))
+            .found(segment_name(first.first())));
+        }
+        let log = Log {
+            env: env.clone(),
+            dir: dir.to_owned(),
+            log_id,
+            segment_bytes: options.segment_bytes,
+            reserve_bytes: options.free_bytes_reserve,
+            segments: RwLock::new(segments),
+            spare: Arc::new(Spare {
+                state: Mutex::new(SpareState { ready: spare_ready, ..SpareState::default() }),
+                changed: Condvar::new(),
+            }),
+            plan: Mutex::default(),
+            filler: Mutex::new(None),
+        };
+        if !env.is_simulated() {
+            log.start_filler();
+        }
+        Ok(log)
+    }
+
+    /// Segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    /// The segment that holds a position.
+    pub(crate) fn segment_of(&self, position: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.first() <= position);
+        segments.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Number of segments and bytes in use, the pre-written rest not counted.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let segments = self.segments.read();
+        let mut bytes = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            bytes += if index + 1 == segments.len() {
+                self.plan.lock().used
+            } else {
+                segment.file.len().unwrap_or_default()
+            };
+        }
+        (segments.len() as u64, bytes)
+    }
+
+    /// After recovery: the log ends at this byte of its last segment.
+    pub(crate) fn set_end(&self, used: u64) {
+        let empty = self.segments.read().is_empty();
+        let plan = if empty {
+            Plan::default()
+        } else {
+            Plan { used, capacity: self.segment_bytes.max(used), ..Plan::default() }
+        };
+        *self.plan.lock() = plan;
+    }
+
+    /// True if a batch of at most `bytes` would begin a new segment.
+    pub(crate) fn would_roll(&self, bytes: u64) -> bool {
+        let plan = self.plan.lock();
+        plan.used + bytes > plan.capacity
+    }
+
+    /// Finds room for a batch of at most `bytes`. After this the commit of such a batch does not run out of space on
+    /// a file system that keeps written blocks.
+    ///
+    /// # Errors
+    /// [`Code::DiskFull`] or another I/O error; nothing has changed then.
+    pub(crate) fn plan(&self, bytes: u64) -> Result<Placement> {
+        let (used, capacity) = {
+            let plan = self.plan.lock();
+            (plan.used, plan.capacity)
+        };
+        if used + bytes <= capacity {
+            if used > capacity / 2 {
+                self.want_spare(self.segment_bytes);
+            }
+            return Ok(Placement { roll: None, offset: used });
+        }
+        let needed = self.segment_bytes.max(segment::HEADER_BYTES + bytes);
+        self.need_spare(needed)?;
+        Ok(Placement { roll: Some(used), offset: segment::HEADER_BYTES })
+    }
+
+    /// Tells what the batch planned last turned out to be: where it begins in the log, how many bytes it takes, and, if
+    /// it begins a segment, what came before it.
+    pub(crate) fn planned(&self, first: u64, placement: Placement, bytes: u64, edge: impl FnOnce() -> Edge) {
+        let edge = placement.roll.is_some().then(edge);
+        let mut plan = self.plan.lock();
+        if placement.roll.is_some() {
+            plan.capacity = self.spare.state.lock().ready.unwrap_or(self.segment_bytes);
+        }
+        plan.used = placement.offset + bytes;
+        plan.waiting.push_back((first, placement, edge));
+    }
+
+    /// Writes a planned batch at its place; durable when this returns.
+    ///
+    /// # Errors
+    /// Those of the disk; whether the batch is there is then unknown.
+    pub(crate) fn write(&self, first: u64, frames: &[u8]) -> Result<()> {
+        let (planned, placement, edge) =
+            self.plan.lock().waiting.pop_front().expect("a batch is planned before it is written");
+        assert_eq!(planned, first, "batches are written in the order they were planned");
+        if let (Some(used), Some(edge)) = (placement.roll, edge) {
+            self.roll(first, used, edge)?;
+        }
+        let segment = self.segments.read().last().cloned().expect("the first batch begins a segment");
+        let failed = |error: std::io::Error| Error::io(format_args!("{}", segment.path.display()), &error);
+        segment.file.write_at(frames, placement.offset).map_err(failed)?;
+        segment.file.sync_data().map_err(failed)
+    }
+
+    fn roll(&self, first: u64, sealed_bytes: u64, edge: Edge) -> Result<()> {
+        let path = self.dir.join(segment_name(first));
+        let header = SegmentHeader {
+            log_id: self.log_id,
+            first,
+            created: self.env.clock.now_us(),
+            previous: edge.previous,
+            commit_time: edge.commit_time,
+            last_leaf: edge.last_leaf,
+            frontier: edge.frontier,
+        };
+        let segment = Segment::activate(&self.env, &self.dir.join(SPARE_NAME), &path, header)
+            .map_err(|error| Error::io(path.display(), &error))?;
+        let sealed = {
+            let mut segments = self.segments.write();
+            let sealed = segments.last().map(|segment| segment.path.clone());
+            segments.push(Arc::new(segment));
+            sealed
+        };
+        self.spare.state.lock().ready = None;
+        if let Some(path) = sealed {
+            self.trim(path, sealed_bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives the unused zeros of a sealed segment back.
+    fn trim(&self, path: PathBuf, used: u64) {
+        if self.env.is_simulated() {
+            trim_file(&self.env, &path, used);
+            return;
+        }
+        self.spare.state.lock().trim.push((path, used));
+        self.spare.changed.notify_all();
+    }
+
+    fn want_spare(&self, bytes: u64) {
+        if self.env.is_simulated() {
+            return;
+        }
+        let mut state = self.spare.state.lock();
+        if state.ready.is_none() && state.wanted.is_none() {
+            state.wanted = Some(bytes);
+            self.spare.changed.notify_all();
+        }
+    }
+
+    /// Makes sure that a spare of at least `bytes` lies ready.
+    fn need_spare(&self, bytes: u64) -> Result<()> {
+        let mut state = self.spare.state.lock();
+        while state.wanted.is_some() {
+            self.spare.changed.wait(&mut state);
+        }
+        if state.ready.is_some_and(|ready| ready >= bytes) {
+            return Ok(());
+        }
+        drop(state);
+        let result = fill_spare(&self.env, &self.dir, bytes, self.reserve_bytes);
+        self.spare.state.lock().ready = result.as_ref().ok().copied();
+        result.map(|_| ())
+    }
+
+    fn start_filler(&self) {
+        let (env, dir, reserve, spare) =
+            (self.env.clone(), self.dir.clone(), self.reserve_bytes, Arc::clone(&self.spare));
+        let handle = spawn_named("graven-filler", move || {
+            let mut state = spare.state.lock();
+            loop {
+                if state.stop {
+                    return;
+                }
+                if let Some((path, used)) = state.trim.pop() {
+                    parking_lot::MutexGuard::unlocked(&mut state, || trim_file(&env, &path, used));
+                } else if let Some(bytes) = state.wanted {
+                    let result = parking_lot::MutexGuard::unlocked(&mut state, || {
+                        fill_spare(&env, &dir, bytes, reserve)
+                    });
+                    if let Err(error) = &result {
+                        tracing::warn!(%error, "the next segment cannot be prepared");
+                    }
+                    state.ready = result.ok();
+                    state.wanted = None;
+                    spare.changed.notify_all();
+                } else {
+                    spare.changed.wait(&mut state);
+                }
+            }
+        });
+        *self.filler.lock() = Some(handle);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.spare.state.lock().stop = true;
+        self.spare.changed.notify_all();
+        if let Some(handle) = self.filler.lock().take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+const SPARE_NAME: &str = "spare";
+
+/// File name of the segment that begins at a position.
+pub(crate) fn segment_name(first: u64) -> String {
+    format!("{first:020}.seg")
+}
+
+/// Writes the spare file and returns its size.
+fn fill_spare(env: &Env, dir: &Path, bytes: u64, reserve: u64) -> Result<u64> {
+    let path = dir.join(SPARE_NAME);
+    let failed = |error: std::io::Error| Error::io(format_args!("{}", dir.display()), &error);
+    let free = env.disk.free_bytes(dir).map_err(failed)?;
+    if free < bytes.saturating_add(reserve) {
+        return Err(Error::new(
+            Code::DiskFull,
+            format!("{}: no room for the next log segment", dir.display()),
+        )
+        .expected(format!("{} bytes free ({bytes} for the segment, {reserve} in reserve)", bytes + reserve))
+        .found(format!("{free} bytes free")));
+    }
+    if let Err(error) = segment::write_zeros(env, &path, bytes) {
+        let _ = env.disk.remove(&path);
+        return Err(failed(error));
+    }
+    env.disk.sync_dir(dir).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Cuts a sealed segment to its used length. Only saves space: a failure is logged and forgotten.
+fn trim_file(env: &Env, path: &Path, used: u64) {
+    let result = env.disk.open(path, crate::env::Open::Write).and_then(|file| {
+        if file.len()? > used {
+            file.set_len(used)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        tracing::warn!(%error, path = %path.display(), "the unused end of a segment cannot be given back");
+    }
+}

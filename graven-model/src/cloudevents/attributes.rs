@@ -26,7 +26,7 @@ pub(super) struct Attributes<'a> {
     pub(super) data_base64: Raw<'a>,
     /// All others, in order.
     pub(super) extensions: Vec<(Cow<'a, str>, &'a str)>,
-    fault: Option<Error>,
+    fault: Option<Box<Error>>,
 }
 
 impl<'a> Attributes<'a> {
@@ -35,13 +35,14 @@ impl<'a> Attributes<'a> {
     /// # Errors
     /// [`Code::InvalidJson`], or [`Code::InvalidCloudEvent`] if it is no object, or names an attribute twice.
     pub(super) fn read(text: &'a str) -> Result<Attributes<'a>> {
+        let mut attributes = Attributes::default();
         let mut json = serde_json::Deserializer::from_str(text);
-        let read =
-            (&mut json).deserialize_map(Members).and_then(|attributes| json.end().map(|()| attributes));
-        let mut attributes = read
+        (&mut json)
+            .deserialize_map(Members(&mut attributes))
+            .and_then(|()| json.end())
             .map_err(|error| super::invalid(&error, "a CloudEvent is a JSON object with named attributes"))?;
         match attributes.fault.take() {
-            Some(fault) => Err(fault),
+            Some(fault) => Err(*fault),
             None => Ok(attributes),
         }
     }
@@ -60,15 +61,14 @@ impl<'a> Attributes<'a> {
             "data_base64" => &mut self.data_base64,
             _ => {
                 if self.extensions.len() == limits::CLOUDEVENT_EXTENSIONS_MAX {
-                    self.fault.get_or_insert_with(|| {
-                        Error::new(
-                            Code::InvalidCloudEvent,
-                            "the CloudEvent has too many extension attributes",
-                        )
-                        .expected(format!("at most {}", limits::CLOUDEVENT_EXTENSIONS_MAX))
-                    });
+                    let error = Error::new(
+                        Code::InvalidCloudEvent,
+                        "the CloudEvent has too many extension attributes",
+                    );
+                    let most = format!("at most {}", limits::CLOUDEVENT_EXTENSIONS_MAX);
+                    self.fault.get_or_insert_with(|| error.expected(most).into());
                 } else if self.extensions.iter().any(|(known, _)| *known == name) {
-                    self.fault.get_or_insert_with(|| wrong(&name, "is there twice"));
+                    self.fault.get_or_insert_with(|| wrong(&name, "is there twice").into());
                 } else {
                     self.extensions.push((name, value));
                 }
@@ -76,7 +76,7 @@ impl<'a> Attributes<'a> {
             }
         };
         if place.replace(value).is_some() {
-            self.fault.get_or_insert_with(|| wrong(&name, "is there twice"));
+            self.fault.get_or_insert_with(|| wrong(&name, "is there twice").into());
         }
     }
 }
@@ -111,22 +111,21 @@ pub(super) fn text_in(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-struct Members;
+struct Members<'x, 'de>(&'x mut Attributes<'de>);
 
-impl<'de> Visitor<'de> for Members {
-    type Value = Attributes<'de>;
+impl<'de> Visitor<'de> for Members<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a CloudEvent")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-        let mut attributes = Attributes::default();
         while let Some(name) = map.next_key_seed(Name)? {
             let value: &RawValue = map.next_value()?;
-            attributes.add(name, value.get());
+            self.0.add(name, value.get());
         }
-        Ok(attributes)
+        Ok(())
     }
 }
 

@@ -180,10 +180,36 @@ impl<'a> Kept<'a> {
 
 /// The event id a CloudEvent's `id` stands for, and whether the text says more.
 pub(super) fn identify(source: &str, text: &str) -> (EventId, bool) {
-    match EventId::parse(text) {
-        Ok(id) => (id, text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase())),
-        Err(_) => (derived_id(source, text), true),
+    if let Some(id) = printed_id(text) {
+        return (id, false);
     }
+    (EventId::parse(text).unwrap_or_else(|_| derived_id(source, text)), true)
+}
+
+/// The event id that is printed as this very text: [`EventId::parse`] for the one form nearly all events have.
+fn printed_id(text: &str) -> Option<EventId> {
+    const DIGITS: [u8; 256] = {
+        let mut digits = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            digits[b"0123456789abcdef"[value as usize] as usize] = value;
+            value += 1;
+        }
+        digits
+    };
+    const GROUPS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
+        return None;
+    }
+    let mut id = [0; 16];
+    let mut seen = 0;
+    for (byte, at) in id.iter_mut().zip(GROUPS) {
+        let (high, low) = (DIGITS[usize::from(text[at])], DIGITS[usize::from(text[at + 1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen & 0xf0 == 0).then_some(EventId(id))
 }
 
 /// Writes the name of an object's next member: a comma unless it is the first, the name, a colon.

@@ -563,6 +563,18 @@ proptest! {
     }
 
     #[test]
+    fn ids_are_those_event_id_reads(text in prop_oneof![
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "[0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-g]{12}",
+        "[0-9a-f-]{36}",
+        "[0-9a-f]{32}",
+    ]) {
+        let (id, says_more) = kept::identify("urn:x", &text);
+        prop_assert_eq!(id, EventId::parse(&text).unwrap_or_else(|_| derived_id("urn:x", &text)));
+        prop_assert_eq!(says_more, id.to_string() != text);
+    }
+
+    #[test]
     fn bytes_from_anywhere_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
         let _ = parse(&bytes, &mut Interner::new());

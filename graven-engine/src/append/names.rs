@@ -1,0 +1,207 @@
+//! What the writer remembers of streams and tags: heads, name keys. Bounded; what was forgotten is found again in the
+//! index and the log.
+
+use super::facts::{Pending, Source, Sources, subject_tag};
+use crate::env::Entropy;
+use crate::read::metadata::StreamMetadata;
+use graven_model::{Result, StreamName, StreamState, Text};
+use graven_proof::{Hash, leaf};
+use std::collections::HashMap;
+
+/// Whether a stream takes appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    Deleted,
+    Tombstoned,
+}
+
+/// What the writer knows of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    /// Last revision, the tombstone aside.
+    pub(crate) revision: Option<u64>,
+    pub(crate) gate: Gate,
+    pub(crate) has_metadata: bool,
+    /// Leaf hash of the last event and keyed hash of the name; `None` until the stream has an event.
+    pub(crate) chain: Option<(Hash, Hash)>,
+    /// Last batch that used it.
+    used: u64,
+}
+
+impl Head {
+    /// The same in the words of the model.
+    pub(crate) fn state(&self) -> StreamState {
+        match (self.gate, self.revision) {
+            (Gate::Tombstoned, _) => StreamState::Tombstoned,
+            (_, None) => StreamState::NoStream,
+            (Gate::Open, Some(revision)) => StreamState::At(graven_model::Revision(revision)),
+            (Gate::Deleted, Some(revision)) => StreamState::SoftDeleted(graven_model::Revision(revision)),
+        }
+    }
+
+    /// The stream's metadata was written.
+    pub(crate) fn note_metadata(&mut self, json: &[u8]) {
+        self.has_metadata = true;
+        if self.gate != Gate::Tombstoned {
+            let deleted = StreamMetadata::parse(json).is_ok_and(|metadata| metadata.is_deleted());
+            self.gate = if deleted && self.revision.is_some() { Gate::Deleted } else { Gate::Open };
+        }
+    }
+}
+
+/// Heads and tag keys.
+pub(crate) struct Names {
+    heads: HashMap<Text, Head>,
+    /// Keyed hash of a tag, `None` until the first event that carries it, and the last batch that used it.
+    tags: HashMap<Text, (Option<Hash>, u64)>,
+    max: usize,
+    /// Number of the batch being made; what it uses is not forgotten before it is durable.
+    pub(crate) batch: u64,
+    pub(crate) durable_batch: u64,
+}
+
+impl Names {
+    pub(crate) fn new(max: usize) -> Names {
+        Names { heads: HashMap::new(), tags: HashMap::new(), max, batch: 1, durable_batch: 0 }
+    }
+
+    /// The head of a stream, found in the index if it is not in memory.
+    pub(crate) fn head(
+        &mut self,
+        sources: &Sources,
+        pending: &Pending,
+        stream: &StreamName,
+    ) -> Result<&mut Head> {
+        if !self.heads.contains_key(stream.as_str()) {
+            self.make_room();
+            let head = load(sources, pending, stream)?;
+            self.heads.insert(stream.text().clone(), head);
+        }
+        let head = self.heads.get_mut(stream.as_str()).expect("it was just put there");
+        head.used = self.batch;
+        Ok(head)
+    }
+
+    /// The head of a stream that was resolved before.
+    pub(crate) fn known_head(&mut self, stream: &StreamName) -> &mut Head {
+        let head = self
+            .heads
+            .get_mut(stream.as_str())
+            .expect("the streams of an append are resolved before it is encoded");
+        head.used = self.batch;
+        head
+    }
+
+    /// The head of a stream if it is in memory.
+    pub(crate) fn cached_head(&mut self, stream: &StreamName) -> Option<&mut Head> {
+        self.heads.get_mut(stream.as_str())
+    }
+
+    /// Brings all streams and tags of an append into memory, so that encoding it cannot fail.
+    pub(crate) fn resolve(&mut self, sources: &Sources, pending: &Pending, source: &Source) -> Result<()> {
+        for write in &source.request.streams {
+            self.head(sources, pending, &write.stream)?;
+        }
+        for (_, event) in &source.request.events {
+            for tag in &event.tags {
+                self.resolve_tag(sources, pending, tag)?;
+            }
+            if let Some(subject) = &event.data_subject {
+                self.resolve_tag(sources, pending, &subject_tag(subject))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_tag(&mut self, sources: &Sources, pending: &Pending, tag: &str) -> Result<()> {
+        if let Some((_, used)) = self.tags.get_mut(tag) {
+            *used = self.batch;
+            return Ok(());
+        }
+        self.make_room();
+        let key = sources.tag_salt(pending, tag)?.map(|salt| leaf::name_key(&salt, tag.as_bytes()));
+        self.tags.insert(tag.into(), (key, self.batch));
+        Ok(())
+    }
+
+    /// Keyed hash of a tag that was resolved before, with a newly drawn salt if no event carried it yet.
+    pub(crate) fn tag_key(&mut self, entropy: &mut Entropy, tag: &str) -> (Hash, Option<[u8; 16]>) {
+        let (key, _) =
+            self.tags.get_mut(tag).expect("the tags of an append are resolved before it is encoded");
+        match key {
+            Some(key) => (*key, None),
+            None => {
+                let salt: [u8; 16] = entropy.bytes();
+                let new = leaf::name_key(&salt, tag.as_bytes());
+                *key = Some(new);
+                (new, Some(salt))
+            }
+        }
+    }
+
+    /// Keyed hash of a tag of a stored record; `salt` is the one the record carries, if it does.
+    pub(crate) fn stored_tag_key(
+        &mut self,
+        sources: &Sources,
+        tag: &str,
+        salt: Option<[u8; 16]>,
+    ) -> Result<Option<Hash>> {
+        if let Some(salt) = salt {
+            self.make_room();
+            let key = leaf::name_key(&salt, tag.as_bytes());
+            self.tags.insert(tag.into(), (Some(key), self.batch));
+            return Ok(Some(key));
+        }
+        self.resolve_tag(sources, &Pending::default(), tag)?;
+        Ok(self.tags.get(tag).and_then(|(key, _)| *key))
+    }
+
+    /// Forgets an eighth of a full map, sparing what batches on their way use.
+    fn make_room(&mut self) {
+        let (max, durable) = (self.max, self.durable_batch);
+        if self.heads.len() >= max {
+            let mut excess = max / 8 + 1;
+            self.heads.retain(|_, head| {
+                let forget = excess > 0 && head.used <= durable;
+                excess -= usize::from(forget);
+                !forget
+            });
+        }
+        if self.tags.len() >= max {
+            let mut excess = max / 8 + 1;
+            self.tags.retain(|_, (_, used)| {
+                let forget = excess > 0 && *used <= durable;
+                excess -= usize::from(forget);
+                !forget
+            });
+        }
+    }
+}
+
+fn load(sources: &Sources, pending: &Pending, stream: &StreamName) -> Result<Head> {
+    let name = stream.as_str();
+    let mut head = Head { revision: None, gate: Gate::Open, has_metadata: false, chain: None, used: 0 };
+    if let Some(last) = sources.last(pending, name)? {
+        head.revision = Some(last.revision);
+        let salt = sources.stream_salt(pending, name)?.ok_or_else(|| {
+            graven_model::Error::new(
+                graven_model::Code::Corrupted,
+                format!("the first event of stream {name:?} does not carry the salt of its name"),
+            )
+        })?;
+        head.chain = Some((sources.leaf(last.position)?, leaf::name_key(&salt, name.as_bytes())));
+    }
+    if sources.tombstone(pending, name)?.is_some() {
+        head.gate = Gate::Tombstoned;
+    }
+    if !stream.is_metadata()
+        && let Some(metadata) = sources.metadata(pending, name, StreamMetadata::parse)?
+    {
+        head.has_metadata = true;
+        if head.gate == Gate::Open && metadata?.is_deleted() && head.revision.is_some() {
+            head.gate = Gate::Deleted;
+        }
+    }
+    Ok(head)
+}

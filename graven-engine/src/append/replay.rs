@@ -1,0 +1,189 @@
+//! Recovery: reads the log from where the newest index file ends, checks every frame and the tree, and rebuilds what the
+//! writer and the index know.
+
+use super::facts::{Pending, Sources, subject_tag};
+use super::frames::Chain;
+use super::names::{Gate, Names};
+use crate::index::Entry;
+use crate::log::frame::{self, Header, Record, RecordHead};
+use crate::log::recovery::{self, From};
+use crate::stats::Tally;
+use bytes::Bytes;
+use graven_model::event::Kind;
+use graven_model::{Code, Error, Result, StreamName, ids};
+use graven_proof::leaf::{self, Leaf};
+
+/// Replays the log after `chain` and returns the bytes of a torn tail that were cut off.
+///
+/// # Errors
+/// [`Code::Corrupted`] for damage anywhere in what is replayed.
+pub(crate) fn recover(
+    sources: &Sources,
+    chain: &mut Chain,
+    tally: &mut Tally,
+    names: &mut Names,
+    index_flush_events: usize,
+) -> Result<u64> {
+    let from = From { position: chain.position, offset: chain.offset, previous: chain.previous };
+    let mut scratch = Vec::new();
+    let end = recovery::replay(&sources.log, chain.log_tag, from, |header, bytes, offset| {
+        if sources.index.open_events() >= index_flush_events {
+            sources.tiles.sync()?;
+            sources.index.freeze(chain.cursor(tally).encode());
+            sources.index.durable(chain.position);
+        }
+        names.batch += 1;
+        names.durable_batch = names.batch - 1;
+        replay_frame(sources, chain, tally, names, header, bytes, offset, &mut scratch)
+    })?;
+    if let Some(segment) = sources.log.segments().last() {
+        chain.segment_first = segment.first();
+    }
+    chain.offset = end.offset;
+    sources.log.set_end(end.offset);
+    sources.index.durable(chain.position);
+    sources.tiles.write_full()?;
+    Ok(end.torn_bytes)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call site; the parts of the writer's state are borrowed apart"
+)]
+fn replay_frame(
+    sources: &Sources,
+    chain: &mut Chain,
+    tally: &mut Tally,
+    names: &mut Names,
+    header: &Header,
+    bytes: &Bytes,
+    offset: u64,
+    scratch: &mut Vec<u8>,
+) -> Result<()> {
+    let damaged = |position: u64, what: &str| {
+        Error::new(Code::Corrupted, format!("the log at position {position}: {what}"))
+            .found(format!("a frame at byte {offset} of its segment"))
+    };
+    if header.commit_time < chain.commit_time {
+        return Err(damaged(header.first, "the commit time decreases"));
+    }
+    let mut at = frame::HEADER_BYTES;
+    for position in header.first..header.end() {
+        let head = bytes
+            .get(at..)
+            .and_then(RecordHead::decode)
+            .ok_or_else(|| damaged(position, "the record is cut off"))?;
+        let record = bytes
+            .get(at + frame::RECORD_HEAD_BYTES..at + head.total())
+            .and_then(Record::decode)
+            .ok_or_else(|| damaged(position, "the record cannot be decoded"))?;
+        let hash = replay_record(sources, chain, names, header, &record, scratch)?
+            .ok_or_else(|| damaged(position, "a salt of its names is missing"))?;
+        let stream = sources.hasher.stream(record.stream);
+        let mut tags: Vec<u64> = record.tags.iter().map(|(tag, _)| sources.hasher.tag(tag)).collect();
+        if let Some((subject, _)) = record.subject {
+            tags.push(sources.hasher.tag(&subject_tag(subject)));
+        }
+        sources.index.insert(&[Entry {
+            position,
+            offset: u32::try_from(offset + at as u64)
+                .map_err(|_| damaged(position, "the segment is too large"))?,
+            stream,
+            revision: record.revision,
+            tombstone: record.kind == Kind::Tombstone,
+            event_type: sources.hasher.event_type(record.event_type),
+            category: ids::category_of(record.stream).map(|category| sources.hasher.category(category)),
+            tags: &tags,
+            id: sources.hasher.id(&record.id, stream),
+        }]);
+        sources.tiles.push(&[hash]);
+        chain.frontier.push(hash);
+        chain.last_leaf = hash;
+        chain.position = position + 1;
+        let size = (record.data.len() + record.metadata.len()) as u64;
+        tally.add(record.stream, record.event_type, size, record.revision == 0);
+        at += head.total();
+    }
+    chain.root = chain.frontier.root();
+    if chain.root != header.root {
+        return Err(damaged(header.first, "the Merkle root of the frame is not that of its events"));
+    }
+    chain.previous = header.crc;
+    chain.commit_time = header.commit_time;
+    Ok(())
+}
+
+/// Recomputes a record's leaf hash and moves its stream's head on. `None` if a name's salt is nowhere to be found.
+fn replay_record(
+    sources: &Sources,
+    chain: &Chain,
+    names: &mut Names,
+    header: &Header,
+    record: &Record<'_>,
+    scratch: &mut Vec<u8>,
+) -> Result<Option<graven_proof::Hash>> {
+    let stream = StreamName::new(record.stream)?;
+    let head = names.head(sources, &Pending::default(), &stream)?;
+    let (stream_key, prev_stream) = match (head.chain, record.stream_salt) {
+        (Some((last, key)), None) => (key, last),
+        (None, Some(salt)) => {
+            let key = leaf::name_key(&salt, record.stream.as_bytes());
+            (key, leaf::stream_genesis(&key))
+        }
+        _ => return Ok(None),
+    };
+    let mut tags = Vec::with_capacity(record.tags.len() + 1);
+    for (tag, salt) in &record.tags {
+        let Some(key) = names.stored_tag_key(sources, tag, *salt)? else { return Ok(None) };
+        tags.push(key);
+    }
+    if let Some((subject, salt)) = record.subject {
+        let Some(key) = names.stored_tag_key(sources, &subject_tag(subject), salt)? else { return Ok(None) };
+        tags.push(key);
+    }
+    tags.sort_unstable();
+    let data = leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data);
+    let metadata = if record.metadata.is_empty() {
+        [0; 32]
+    } else {
+        leaf::metadata_commitment(&leaf::salt(&record.metadata_seed, &record.id), record.metadata)
+    };
+    let hash = Leaf {
+        kind: record.kind,
+        encrypted: record.encrypted,
+        has_metadata: !record.metadata.is_empty(),
+        check: record.schema.check,
+        position: chain.position,
+        commit_time: header.commit_time,
+        stream_version: record.revision,
+        stream_key,
+        prev_stream,
+        prev_global: chain.last_leaf,
+        event_id: record.id,
+        occurred_at: record.occurred_at.unwrap_or(leaf::NO_TIME),
+        event_type: record.event_type,
+        content_type: record.content_type(),
+        schema_version: record.schema.version,
+        schema_id: record.schema.id,
+        tags: &tags,
+        payload_commitment: data,
+        metadata_commitment: metadata,
+    }
+    .hash(scratch);
+    let head = names.known_head(&stream);
+    head.chain = Some((hash, stream_key));
+    if record.kind == Kind::Tombstone {
+        head.gate = Gate::Tombstoned;
+    } else {
+        head.revision = Some(record.revision);
+        if head.gate == Gate::Deleted {
+            head.gate = Gate::Open;
+        }
+    }
+    if let Some(described) = stream.described()
+        && let Some(head) = names.cached_head(&described)
+    {
+        head.note_metadata(record.data);
+    }
+    Ok(Some(hash))
+}

@@ -1,0 +1,588 @@
+//! The single writer: takes a batch from the queue, decides and encodes it, commits it, acknowledges in log order.
+//!
+//! While a batch is being flushed on the committer's thread, the next one is decided and encoded here. With nothing in
+//! flight and nothing waiting the writer commits by itself, which saves a lone append one thread hop. Outcomes of a batch,
+//! refusals included, are only told after everything they were judged by is durable.
+
+use super::decide::{Decision, Facts, decide};
+use super::facts::{Pending, PendingEvent, Place, Source, Sources};
+use super::frames::{Chain, FrameWriter};
+use super::names::Names;
+use super::{Operation, Prepared, Queue, prepare};
+use crate::env::{Entropy, Env, spawn_named};
+use crate::journal::{Batch, Journal, Outcome, Tail};
+use crate::log::Placement;
+use crate::read::metadata::StreamMetadata;
+use crate::stats::Tally;
+use bytes::Bytes;
+use graven_model::append::{Condition, Expected, StreamReceipt, StreamState, StreamWrite};
+use graven_model::event::{Kind, NewEvent};
+use graven_model::{
+    AppendRequest, Code, Error, EventId, Position, Receipt, Result, Revision, StreamName, Timestamp,
+};
+use graven_proof::Hash;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use tokio::sync::{oneshot, watch};
+
+/// What the writer shares with readers.
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) sources: Sources,
+    head: AtomicU64,
+    watch: watch::Sender<Position>,
+    pub(crate) tally: Mutex<Tally>,
+    root: Mutex<(u64, Hash)>,
+    poisoned: Mutex<Option<Error>>,
+    /// The last refusal for want of space; cleared by the next append that finds room.
+    pub(crate) disk_full: Mutex<Option<Error>>,
+    /// For those who wait for the head without an async runtime, and the sign that no more will come.
+    closed: Mutex<bool>,
+    moved: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(env: Env, sources: Sources, chain: &Chain, tally: Tally) -> Shared {
+        Shared {
+            env,
+            sources,
+            head: AtomicU64::new(chain.position),
+            watch: watch::Sender::new(Position(chain.position)),
+            tally: Mutex::new(tally),
+            root: Mutex::new((chain.position, chain.frontier.root())),
+            poisoned: Mutex::new(None),
+            disk_full: Mutex::new(None),
+            closed: Mutex::new(false),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// True once the store was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.lock()
+    }
+
+    /// Wakes everyone who waits for the head: no more will come.
+    pub(crate) fn close(&self) {
+        *self.closed.lock() = true;
+        self.moved.notify_all();
+        self.watch.send_modify(|_| {});
+    }
+
+    /// Blocks until the head is above `next`; false after `timeout`.
+    pub(crate) fn wait_head_above(&self, next: u64, timeout: std::time::Duration) -> Result<bool> {
+        let mut closed = self.closed.lock();
+        loop {
+            if self.head() > next {
+                return Ok(true);
+            }
+            if *closed {
+                return Err(Error::new(Code::Closed, "the store is closed"));
+            }
+            if self.moved.wait_for(&mut closed, timeout).timed_out() {
+                return Ok(self.head() > next);
+            }
+        }
+    }
+
+    /// Positions below this are durable and visible.
+    pub(crate) fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
+        self.watch.subscribe()
+    }
+
+    /// Head and Merkle root at it.
+    pub(crate) fn root(&self) -> (u64, Hash) {
+        *self.root.lock()
+    }
+
+    /// Why the writer stopped, if it did.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        self.poisoned.lock().clone()
+    }
+
+    fn poison(&self, error: Error) {
+        tracing::error!(%error, "a write or flush failed; the store only reads from now on");
+        *self.poisoned.lock() = Some(error);
+    }
+
+    fn refusal_when_poisoned(&self) -> Option<Error> {
+        self.poisoned().map(|cause| {
+            Error::new(
+                Code::Poisoned,
+                format!("the store only reads since a write failed ({})", cause.message),
+            )
+        })
+    }
+}
+
+/// A batch that is encoded: its frames and what to tell whom afterwards.
+struct Ready {
+    number: u64,
+    batch: Option<Batch>,
+    events: Arc<Vec<PendingEvent>>,
+    root: Hash,
+    replies: Vec<(oneshot::Sender<Result<Receipt>>, Result<Receipt>)>,
+}
+
+/// Commits batches, one at a time, and publishes them.
+struct Committer {
+    shared: Arc<Shared>,
+    journal: Mutex<Box<dyn Journal>>,
+    slot: Mutex<Slot>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Slot {
+    waiting: Option<Ready>,
+    busy: bool,
+    stop: bool,
+    /// Number of the last batch that is durable.
+    durable_batch: u64,
+}
+
+impl Committer {
+    fn idle(&self) -> bool {
+        let slot = self.slot.lock();
+        slot.waiting.is_none() && !slot.busy
+    }
+
+    fn wait_idle(&self) {
+        let mut slot = self.slot.lock();
+        while slot.waiting.is_some() || slot.busy {
+            self.changed.wait(&mut slot);
+        }
+    }
+
+    /// Hands a batch to the committer's thread as soon as the one before is done.
+    fn hand_over(&self, ready: Ready) {
+        let mut slot = self.slot.lock();
+        while slot.waiting.is_some() || slot.busy {
+            self.changed.wait(&mut slot);
+        }
+        slot.waiting = Some(ready);
+        self.changed.notify_all();
+    }
+
+    fn run(&self) {
+        let mut slot = self.slot.lock();
+        loop {
+            if let Some(ready) = slot.waiting.take() {
+                slot.busy = true;
+                let number = ready.number;
+                parking_lot::MutexGuard::unlocked(&mut slot, || self.commit(ready));
+                slot.busy = false;
+                slot.durable_batch = number;
+                self.changed.notify_all();
+            } else if slot.stop {
+                return;
+            } else {
+                self.changed.wait(&mut slot);
+            }
+        }
+    }
+
+    /// Makes a batch durable, visible, and then acknowledged, in this order.
+    fn commit(&self, ready: Ready) {
+        let outcome = match (&ready.batch, self.shared.poisoned()) {
+            (_, Some(cause)) => Err(cause),
+            (None, None) => Ok(()),
+            (Some(batch), None) => match self.journal.lock().commit(batch) {
+                Outcome::Appended(tail) if tail == batch.tail => Ok(()),
+                Outcome::Appended(tail) | Outcome::Conflict(tail) => Err(Error::new(
+                    Code::Corrupted,
+                    "the journal does not end where this writer left it: another writer was here",
+                )
+                .expected(format!("position {}", batch.expected.position))
+                .found(format!("position {}", tail.position))),
+                Outcome::Unknown(error) => Err(error),
+            },
+        };
+        if let Err(cause) = outcome {
+            if self.shared.poisoned().is_none() {
+                self.shared.poison(cause.clone());
+            }
+            for (reply, _) in ready.replies {
+                let error = Error::new(
+                    Code::OutcomeUnknown,
+                    format!("the batch of this append failed ({})", cause.message),
+                );
+                let _ = reply.send(Err(error));
+            }
+            return;
+        }
+        if let Some(batch) = &ready.batch {
+            self.publish(batch.tail.position, ready.root, &ready.events);
+        }
+        for (reply, outcome) in ready.replies {
+            let _ = reply.send(outcome);
+        }
+    }
+
+    fn publish(&self, head: u64, root: Hash, events: &[PendingEvent]) {
+        let mut tally = self.shared.tally.lock();
+        for pending in events {
+            let (stream, event) = pending.parts();
+            let bytes = (event.data.len() + event.metadata.len()) as u64;
+            tally.add(stream.as_str(), &event.event_type, bytes, pending.revision == 0);
+        }
+        drop(tally);
+        self.shared.sources.index.durable(head);
+        *self.shared.root.lock() = (head, root);
+        self.shared.head.store(head, Ordering::Release);
+        self.shared.watch.send_replace(Position(head));
+        drop(self.shared.closed.lock());
+        self.shared.moved.notify_all();
+    }
+}
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    committer: Arc<Committer>,
+    committer_thread: Option<JoinHandle<()>>,
+    names: Names,
+    pending: Pending,
+    entropy: Entropy,
+    chain: Chain,
+    writer_id: [u8; 16],
+    epoch: u32,
+    index_flush_events: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        journal: Box<dyn Journal>,
+        chain: Chain,
+        names: Names,
+        mut entropy: Entropy,
+        index_flush_events: usize,
+    ) -> Writer {
+        let committer = Arc::new(Committer {
+            shared: Arc::clone(&shared),
+            journal: Mutex::new(journal),
+            slot: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let committer_thread = (!shared.env.is_simulated()).then(|| {
+            let committer = Arc::clone(&committer);
+            spawn_named("graven-committer", move || committer.run())
+        });
+        Writer {
+            shared,
+            queue,
+            committer,
+            committer_thread,
+            names,
+            pending: Pending::default(),
+            writer_id: entropy.bytes(),
+            entropy,
+            chain,
+            epoch: 1,
+            index_flush_events,
+        }
+    }
+
+    /// Serves the queue until it is closed and empty, then leaves everything as a clean stop wants it.
+    pub(crate) fn run(mut self) {
+        let mut appends = Vec::new();
+        while self.queue.take_batch(&mut appends).is_some() {
+            self.write_batch(&mut appends);
+        }
+        self.committer.wait_idle();
+        if self.shared.poisoned().is_none()
+            && let Err(error) = self.freeze()
+        {
+            tracing::warn!(%error, "the index could not be written at the stop; it is rebuilt at the next start");
+        }
+        self.committer.slot.lock().stop = true;
+        self.committer.changed.notify_all();
+        if let Some(thread) = self.committer_thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// The write path: find room, decide, encode, commit, acknowledge.
+    fn write_batch(&mut self, appends: &mut Vec<Prepared>) {
+        if let Some(error) = self.shared.refusal_when_poisoned() {
+            refuse_all(appends, &error);
+            return;
+        }
+        let bytes: usize = appends.iter().map(|append| append.frame_bytes_max).sum();
+        let placement = match self.find_room(bytes as u64) {
+            Ok(placement) => placement,
+            Err(error) => {
+                *self.shared.disk_full.lock() = Some(error.clone());
+                refuse_all(appends, &error);
+                return;
+            }
+        };
+        let ready = self.make_batch(appends, placement, bytes);
+        let number = ready.number;
+        if self.committer_thread.is_none() || (self.queue.is_empty() && self.committer.idle()) {
+            self.committer.commit(ready);
+            self.committer.slot.lock().durable_batch = number;
+        } else {
+            self.committer.hand_over(ready);
+        }
+        if let Err(error) = self.shared.sources.tiles.write_full() {
+            tracing::warn!(%error, "Merkle tiles stay in memory until they can be written");
+        }
+    }
+
+    /// Flushes the index if it is due and finds a place for at most `bytes` of frames.
+    fn find_room(&mut self, bytes: u64) -> Result<Placement> {
+        if let Some(error) = self.shared.sources.index.failure().filter(|error| error.code == Code::DiskFull)
+        {
+            self.shared.sources.index.durable(self.shared.head());
+            return Err(error);
+        }
+        if self.shared.sources.index.open_events() >= self.index_flush_events {
+            self.committer.wait_idle();
+            self.freeze()?;
+        }
+        if self.shared.sources.log.would_roll(bytes) {
+            self.committer.wait_idle();
+        }
+        let placement = self.shared.sources.log.plan(bytes)?;
+        if self.shared.disk_full.lock().take().is_some() {
+            tracing::info!("space has returned; appends go on");
+        }
+        Ok(placement)
+    }
+
+    /// Turns the index in memory into a file that remembers where the log stood. Nothing may be in flight.
+    fn freeze(&mut self) -> Result<()> {
+        if self.shared.poisoned().is_some() || self.shared.sources.index.open_events() == 0 {
+            return Ok(());
+        }
+        self.shared.sources.tiles.sync()?;
+        let trailer = self.chain.cursor(&self.shared.tally.lock()).encode();
+        self.shared.sources.index.freeze(trailer);
+        self.shared.sources.index.durable(self.chain.position);
+        Ok(())
+    }
+
+    fn make_batch(&mut self, appends: &mut Vec<Prepared>, placement: Placement, bytes: usize) -> Ready {
+        let edge = placement.roll.is_some().then(|| self.chain.edge());
+        if placement.roll.is_some() {
+            self.chain.segment_first = self.chain.position;
+        }
+        self.names.batch += 1;
+        self.names.durable_batch = self.committer.slot.lock().durable_batch;
+        self.pending.begin(self.chain.position, self.shared.head());
+        let expected = Tail { position: self.chain.position, checksum: self.chain.previous };
+        let mut frames = Vec::with_capacity(bytes);
+        let mut replies = Vec::with_capacity(appends.len());
+        for append in appends.drain(..) {
+            let (reply, outcome) = self.apply(append, &mut frames, expected.position, placement.offset);
+            replies.push((reply, outcome));
+        }
+        let events = self.pending.seal();
+        let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
+        let batch = (!frames.is_empty()).then(|| {
+            self.chain.offset = placement.offset + frames.len() as u64;
+            self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
+                edge.expect("a batch that begins a segment has an edge")
+            });
+            Batch {
+                expected,
+                tail,
+                epoch: self.epoch,
+                writer: self.writer_id,
+                number: self.names.batch,
+                frames: Bytes::from(frames),
+            }
+        });
+        let root = self.chain.root;
+        Ready { number: self.names.batch, batch, events, root, replies }
+    }
+
+    /// Decides one append; encodes it if it is accepted.
+    fn apply(
+        &mut self,
+        append: Prepared,
+        frames: &mut Vec<u8>,
+        batch_first: u64,
+        batch_offset: u64,
+    ) -> (oneshot::Sender<Result<Receipt>>, Result<Receipt>) {
+        let Prepared { operation, source, reply, .. } = append;
+        let decision = decide(
+            &mut Known {
+                sources: &self.shared.sources,
+                pending: &self.pending,
+                names: &mut self.names,
+                head: self.chain.position,
+            },
+            operation,
+            &source.request,
+        );
+        let outcome = match decision {
+            Ok(Decision::Append { skip }) => {
+                self.encode(operation, source, &skip, frames, batch_first, batch_offset)
+            }
+            Ok(Decision::Done(receipt)) => Ok(receipt),
+            Ok(Decision::Refuse(error)) | Err(error) => Err(error),
+        };
+        (reply, outcome)
+    }
+
+    fn encode(
+        &mut self,
+        operation: Operation,
+        source: Source,
+        skip: &[bool],
+        frames: &mut Vec<u8>,
+        batch_first: u64,
+        batch_offset: u64,
+    ) -> Result<Receipt> {
+        let commit_time = self.shared.env.clock.now_us().max(self.chain.commit_time);
+        let reopened = self.reopenings(operation, &source)?;
+        let undeleting = self.undeletings(&source)?;
+        // Everything that can fail is done before the first byte: a refused append leaves nothing in the frame.
+        for source in reopened.iter().chain([&source]).chain(&undeleting) {
+            self.names.resolve(&self.shared.sources, &self.pending, source)?;
+        }
+        let source = Arc::new(source);
+        let mut frame = FrameWriter::begin(
+            &self.shared.sources,
+            &mut self.names,
+            &mut self.pending,
+            &mut self.entropy,
+            &mut self.chain,
+            frames,
+            commit_time,
+        );
+        for extra in reopened {
+            frame.event(&Arc::new(extra), 0);
+        }
+        let mut places: Option<(u64, u64)> = None;
+        let mut appended = 0;
+        for index in 0..source.request.events.len() {
+            if skip.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            let position = frame.event(&source, index as u32);
+            places = Some((places.map_or(position, |(first, _)| first), position));
+            appended += 1;
+        }
+        for extra in undeleting {
+            frame.event(&Arc::new(extra), 0);
+        }
+        frame.finish(batch_first, batch_offset, self.epoch);
+        let (first, last) = places.expect("an accepted append stores at least one event");
+        let mut streams = Vec::with_capacity(source.request.streams.len());
+        for write in &source.request.streams {
+            let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
+            streams
+                .push(StreamReceipt { stream: write.stream.clone(), revision: head.revision.map(Revision) });
+        }
+        Ok(Receipt {
+            first_position: Position(first),
+            last_position: Some(Position(last)),
+            streams,
+            committed_at: Timestamp::from_micros(commit_time),
+            appended,
+            duplicates: source.request.events.len() as u32 - appended,
+        })
+    }
+
+    /// The metadata events that reopen the deleted streams this append writes to.
+    fn reopenings(&mut self, operation: Operation, source: &Source) -> Result<Vec<Source>> {
+        let mut reopened = Vec::new();
+        if operation == Operation::Tombstone {
+            return Ok(reopened);
+        }
+        let mut written = vec![false; source.request.streams.len()];
+        for (stream, _) in &source.request.events {
+            written[*stream as usize] = true;
+        }
+        for (write, _) in source.request.streams.iter().zip(written).filter(|(_, written)| *written) {
+            let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
+            if let StreamState::SoftDeleted(last) = head.state() {
+                let metadata = StreamMetadata::truncated_before(last.next());
+                reopened.push(self.metadata_event(&write.stream, metadata)?);
+            }
+        }
+        Ok(reopened)
+    }
+
+    /// The metadata events that keep a deleted stream's old events hidden when its metadata is written, which reopens it.
+    fn undeletings(&mut self, source: &Source) -> Result<Vec<Source>> {
+        let mut undeleting = Vec::new();
+        for (at, write) in source.request.streams.iter().enumerate() {
+            let Some(described) = write.stream.described() else { continue };
+            let last_written = source.request.events.iter().rev().find(|(stream, _)| *stream as usize == at);
+            let Some((_, event)) = last_written else { continue };
+            let StreamState::SoftDeleted(last) =
+                self.names.head(&self.shared.sources, &self.pending, &described)?.state()
+            else {
+                continue;
+            };
+            let metadata = StreamMetadata::parse(&event.data)?;
+            if !metadata.is_deleted() {
+                let metadata = metadata.with_truncation(&event.data, last.next())?;
+                undeleting.push(self.metadata_event(&described, metadata)?);
+            }
+        }
+        Ok(undeleting)
+    }
+
+    fn metadata_event(&mut self, stream: &StreamName, json: Bytes) -> Result<Source> {
+        let id = EventId(self.entropy.bytes());
+        let request = AppendRequest {
+            streams: vec![StreamWrite { stream: stream.metadata()?, expected: Expected::Any }],
+            events: vec![(0, NewEvent::json(id, prepare::METADATA_TYPE, json))],
+            ..AppendRequest::default()
+        };
+        let mut hashed = prepare::draw_seeds(&request, &mut self.entropy);
+        prepare::hash(&request, &mut hashed);
+        Ok(Source { request, kind: Kind::Event, hashed })
+    }
+}
+
+fn refuse_all(appends: &mut Vec<Prepared>, error: &Error) {
+    for append in appends.drain(..) {
+        let _ = append.reply.send(Err(error.clone()));
+    }
+}
+
+/// The writer's knowledge as [`decide`] asks for it.
+struct Known<'a> {
+    sources: &'a Sources,
+    pending: &'a Pending,
+    names: &'a mut Names,
+    head: u64,
+}
+
+impl Facts for Known<'_> {
+    fn state(&mut self, stream: &StreamName) -> Result<(StreamState, bool)> {
+        let head = self.names.head(self.sources, self.pending, stream)?;
+        Ok((head.state(), head.has_metadata))
+    }
+
+    fn find(&mut self, stream: &StreamName, id: EventId) -> Result<Option<Place>> {
+        self.sources.find(self.pending, stream, id)
+    }
+
+    fn at(&mut self, stream: &StreamName, revision: u64) -> Result<Option<(EventId, Place)>> {
+        self.sources.at(self.pending, stream, revision)
+    }
+
+    fn first_match(&mut self, condition: &Condition) -> Result<Option<Position>> {
+        self.sources.first_match(self.pending, condition)
+    }
+
+    fn head(&self) -> u64 {
+        self.head
+    }
+}

@@ -1,0 +1,234 @@
+//! Finding the end of the log: reads frames from a known place on, and tells a torn tail from damage.
+//!
+//! A crash may lose or tear any sector that was not yet synced, and the last batch is all that can be unsynced. So a bad
+//! frame is a *torn tail* (cut off) if every intact frame after it belongs to the same batch, and *damage* (stop) if one
+//! of a later batch, or another segment, follows: that one was only written once the bad one was durable.
+
+use super::Log;
+use super::frame::{self, Header};
+use super::reader::damaged;
+use super::segment::{self, Segment};
+use bytes::Bytes;
+use graven_model::{Error, Result};
+use std::sync::Arc;
+
+/// Where to begin: after everything an index file covers, or at the very start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct From {
+    /// Position of the next event.
+    pub(crate) position: u64,
+    /// Byte offset of its frame in the segment that holds it, or would.
+    pub(crate) offset: u64,
+    /// Header checksum of the frame before.
+    pub(crate) previous: u32,
+}
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) position: u64,
+    pub(crate) offset: u64,
+    pub(crate) previous: u32,
+    /// Bytes of a torn batch that were cut off.
+    pub(crate) torn_bytes: u64,
+}
+
+/// Calls `each` for every whole frame from `from` on, in order, with the frame's bytes and its byte offset; then cuts
+/// off a torn tail.
+///
+/// # Errors
+/// [`Code::Corrupted`] with file and byte for damage; what `each` returns.
+pub(crate) fn replay(
+    log: &Log,
+    log_tag: u32,
+    from: From,
+    mut each: impl FnMut(&Header, &Bytes, u64) -> Result<()>,
+) -> Result<End> {
+    scan(log, log_tag, from, true, &mut |header, bytes, offset| each(header, bytes, offset).map(|()| true))
+}
+
+/// Calls `each` for every whole frame from `from` on until it returns false or the frames end; changes nothing.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn walk(
+    log: &Log,
+    log_tag: u32,
+    from: From,
+    each: &mut dyn FnMut(&Header, &Bytes, u64) -> Result<bool>,
+) -> Result<()> {
+    scan(log, log_tag, from, false, each).map(|_| ())
+}
+
+fn scan(
+    log: &Log,
+    log_tag: u32,
+    from: From,
+    repair: bool,
+    each: &mut dyn FnMut(&Header, &Bytes, u64) -> Result<bool>,
+) -> Result<End> {
+    let segments = log.segments();
+    let mut at = segments.partition_point(|segment| segment.first() <= from.position).saturating_sub(1);
+    let mut end =
+        End { position: from.position, offset: from.offset, previous: from.previous, torn_bytes: 0 };
+    while let Some(segment) = segments.get(at) {
+        if at > 0 && segment.first() == end.position {
+            end.offset = segment::HEADER_BYTES;
+            if segment.header.previous != end.previous {
+                return Err(damaged(segment, 0, "the segment does not follow the one before"));
+            }
+        }
+        let mut scan = Scan::new(segment)?;
+        let why = loop {
+            match scan.frame(end.offset, log_tag, end.position, end.previous)? {
+                Step::Frame(header, bytes) => {
+                    if !each(&header, &bytes, end.offset)? {
+                        return Ok(end);
+                    }
+                    end.position = header.end();
+                    end.previous = header.crc;
+                    end.offset += u64::from(header.length);
+                }
+                Step::Bad(why) => break why,
+            }
+        };
+        match segments.get(at + 1) {
+            Some(next) if next.first() == end.position => {}
+            Some(next) => {
+                return Err(damaged(segment, end.offset, why)
+                    .expected(format!("events up to position {}", next.first()))
+                    .found(format!("events up to position {}", end.position)));
+            }
+            None if repair => end.torn_bytes = scan.cut_torn_tail(end.offset, log_tag, end.position, why)?,
+            None => {}
+        }
+        at += 1;
+    }
+    Ok(end)
+}
+
+enum Step {
+    Frame(Header, Bytes),
+    Bad(&'static str),
+}
+
+/// A segment file read front to back.
+struct Scan<'a> {
+    segment: &'a Arc<Segment>,
+    len: u64,
+    chunk: Bytes,
+    chunk_start: u64,
+}
+
+const SCAN_BYTES: u64 = 1 << 20;
+
+impl<'a> Scan<'a> {
+    fn new(segment: &'a Arc<Segment>) -> Result<Scan<'a>> {
+        let len = segment.file.len().map_err(|error| Error::io(segment.path.display(), &error))?;
+        Ok(Scan { segment, len, chunk: Bytes::new(), chunk_start: 0 })
+    }
+
+    fn bytes(&mut self, offset: u64, length: u64) -> Result<Bytes> {
+        let start = offset.wrapping_sub(self.chunk_start);
+        if offset < self.chunk_start || start + length > self.chunk.len() as u64 {
+            let wanted = length.max(SCAN_BYTES).min(self.len.saturating_sub(offset));
+            let mut buffer = vec![0; wanted as usize];
+            let read = self.segment.file.read_at(&mut buffer, offset).map_err(|error| {
+                Error::io(format_args!("{} at byte {offset}", self.segment.path.display()), &error)
+            })?;
+            buffer.truncate(read);
+            self.chunk = buffer.into();
+            self.chunk_start = offset;
+        }
+        let start = (offset - self.chunk_start) as usize;
+        let end = (start + length as usize).min(self.chunk.len());
+        Ok(self.chunk.slice(start.min(end)..end))
+    }
+
+    /// A whole intact frame at `offset`, wherever it belongs.
+    fn intact(&mut self, offset: u64, log_tag: u32) -> Result<Result<(Header, Bytes), &'static str>> {
+        let bytes = self.bytes(offset, frame::HEADER_BYTES as u64)?;
+        let Some(header) = Header::decode(&bytes) else { return Ok(Err("the frame header is damaged")) };
+        if header.log != log_tag {
+            return Ok(Err("the frame belongs to another log"));
+        }
+        let bytes = self.bytes(offset, u64::from(header.length))?;
+        let whole = bytes.len() == header.length as usize
+            && frame::body_crc(&bytes[frame::HEADER_BYTES..], header.count) == Some(header.body_crc)
+            && records_intact(&header, &bytes);
+        Ok(if whole { Ok((header, bytes)) } else { Err("the frame's checksum does not hold") })
+    }
+
+    fn frame(&mut self, offset: u64, log_tag: u32, position: u64, previous: u32) -> Result<Step> {
+        Ok(match self.intact(offset, log_tag)? {
+            Ok((header, _)) if header.first != position => Step::Bad("the frame stands at the wrong place"),
+            Ok((header, _)) if header.previous != previous => {
+                Step::Bad("the frame does not follow the one before")
+            }
+            Ok((header, bytes)) => Step::Frame(header, bytes),
+            Err(why) => Step::Bad(why),
+        })
+    }
+
+    /// Decides what a bad frame at `offset` is. Torn: overwrites it with zeros and returns the bytes cut off.
+    fn cut_torn_tail(&mut self, offset: u64, log_tag: u32, position: u64, why: &'static str) -> Result<u64> {
+        let mut last_used = offset;
+        let mut at = offset;
+        let magic = frame::MAGIC.to_le_bytes();
+        while at < self.len {
+            let bytes = self.bytes(at, SCAN_BYTES)?;
+            if bytes.is_empty() {
+                break;
+            }
+            if let Some(used) = bytes.iter().rposition(|byte| *byte != 0) {
+                last_used = at + used as u64 + 1;
+                for found in memchr_all(&bytes, &magic) {
+                    let place = at + found as u64;
+                    if let Ok((header, _)) = self.intact(place, log_tag)?
+                        && header.first >= position
+                        && header.batch_first() > position
+                    {
+                        return Err(damaged(self.segment, offset, why).found(format!(
+                            "an intact frame of position {} at byte {place}, written after this place was durable",
+                            header.first
+                        )));
+                    }
+                }
+            }
+            // Overlap by a frame's magic, which may lie across two chunks.
+            let step = bytes.len().saturating_sub(magic.len() - 1).max(1);
+            at += step as u64;
+        }
+        let torn = last_used - offset;
+        if torn > 0 {
+            tracing::warn!(path = %self.segment.path.display(), offset, bytes = torn, "cut off a torn append that was never acknowledged");
+            let failed = |error: std::io::Error| Error::io(self.segment.path.display(), &error);
+            let zeros = vec![0; (SCAN_BYTES).min(torn) as usize];
+            let mut at = offset;
+            while at < last_used {
+                let length = zeros.len().min((last_used - at) as usize);
+                self.segment.file.write_at(&zeros[..length], at).map_err(failed)?;
+                at += length as u64;
+            }
+            self.segment.file.sync_data().map_err(failed)?;
+        }
+        Ok(torn)
+    }
+}
+
+fn records_intact(header: &Header, bytes: &[u8]) -> bool {
+    let mut at = frame::HEADER_BYTES;
+    for position in header.first..header.end() {
+        let Some(head) = bytes.get(at..).and_then(frame::RecordHead::decode) else { return false };
+        let body = bytes.get(at + frame::RECORD_HEAD_BYTES..at + head.total());
+        if !body.is_some_and(|body| frame::record_intact(head, position, body)) || head.back as usize != at {
+            return false;
+        }
+        at += head.total();
+    }
+    true
+}
+
+fn memchr_all(bytes: &[u8], magic: &[u8; 4]) -> Vec<usize> {
+    bytes.windows(4).enumerate().filter(|(_, window)| window == magic).map(|(at, _)| at).collect()
+}
