@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    (graven_fuzz::Target::named("cursor").expect("the target is listed").run)(data);
+    let _ = (graven_fuzz::Target::named("cursor").expect("the target is listed").run)(data);
 });

@@ -1,5 +1,6 @@
 //! The list of targets.
 
+mod cloudevent;
 mod cursor;
 mod leaf;
 
@@ -8,9 +9,9 @@ mod leaf;
 pub struct Target {
     /// Name of the target, of its binary and of its folders.
     pub name: &'static str,
-    /// Feeds it one input. Panics if something that must hold does not.
-    pub run: fn(&[u8]),
-    /// Inputs it accepts, made by the current code.
+    /// Feeds it one input and says whether it was accepted. Panics if something that must hold does not.
+    pub run: fn(&[u8]) -> bool,
+    /// Inputs it accepts.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Mutations of the seeds tried by every test run: as many as take a second or two.
     pub mutations: u32,
@@ -19,6 +20,13 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "cursor", run: cursor::run, seeds: cursor::seeds, mutations: 200_000 },
+    Target { name: "cloudevent", run: cloudevent::one, seeds: cloudevent::seeds, mutations: 40_000 },
+    Target {
+        name: "cloudevent_batch",
+        run: cloudevent::batch,
+        seeds: cloudevent::batch_seeds,
+        mutations: 20_000,
+    },
     Target { name: "leaf", run: leaf::run, seeds: leaf::seeds, mutations: 200_000 },
 ];
 

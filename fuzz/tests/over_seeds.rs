@@ -14,7 +14,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor leaf }
+targets! { cursor cloudevent cloudevent_batch leaf }
 
 #[test]
 fn every_target_is_tested_here_and_has_a_binary() {
@@ -41,9 +41,12 @@ fn mutations_are_the_same_for_the_same_number() {
 
 fn over_seeds(target: &Target) {
     let mut inputs = (target.seeds)();
-    inputs.extend(regressions(target.name));
     for (number, input) in inputs.iter().enumerate() {
-        feed(target, input, &format!("input {number}"));
+        assert!(feed(target, input, &format!("seed {number}")), "seed {number} is not accepted");
+    }
+    for (number, input) in regressions(target.name).into_iter().enumerate() {
+        feed(target, &input, &format!("regression {number}"));
+        inputs.push(input);
     }
     for number in 0..target.mutations {
         let mut dice = Dice::new(number.into());
@@ -54,16 +57,15 @@ fn over_seeds(target: &Target) {
     }
 }
 
-/// Feeds one input; keeps one that breaks the target where the next run finds it.
-fn feed(target: &Target, input: &[u8], what: &str) {
-    let outcome = std::panic::catch_unwind(|| (target.run)(input));
-    if let Err(panic) = outcome {
+/// Feeds one input and says whether it was accepted; one that breaks the target is kept in a file.
+fn feed(target: &Target, input: &[u8], what: &str) -> bool {
+    std::panic::catch_unwind(|| (target.run)(input)).unwrap_or_else(|panic| {
         let folder = here().join("artifacts").join(target.name);
         let path = folder.join(format!("broke-{}", what.replace(' ', "-")));
         let kept = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, input));
         eprintln!("{what} broke {}, kept: {} {kept:?}", target.name, path.display());
-        std::panic::resume_unwind(panic);
-    }
+        std::panic::resume_unwind(panic)
+    })
 }
 
 fn regressions(name: &str) -> Vec<Vec<u8>> {
