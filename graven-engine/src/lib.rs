@@ -4,6 +4,33 @@
 //! else (indexes, statistics, tiles) is derived from it. This crate knows no HTTP, gRPC or protobuf and runs no async
 //! runtime of its own; its calls block, and the two that wait ([`PendingAppend`], [`Follower`]) are futures too.
 //!
+//! ```
+//! use graven_engine::model::{AppendRequest, EventId, Expected, NewEvent, ReadRequest, Revision, Selector, StreamName};
+//! use graven_engine::{Options, Store};
+//!
+//! # fn main() -> Result<(), graven_engine::model::Error> {
+//! # let dir = tempfile::tempdir().expect("a temporary directory");
+//! # let options = Options::small();
+//! # let dir = dir.path();
+//! let store = Store::open(dir, options)?;
+//! let loan = StreamName::new("loan-1")?;
+//! let submitted = NewEvent::json(
+//!     EventId::parse("0192f0c1-23e4-7abc-8def-0123456789ab")?,
+//!     "LoanSubmitted",
+//!     r#"{"amount":20000}"#,
+//! )
+//! .tagged(["customer:7"]);
+//!
+//! // Durable when this returns; a retry with the same id gets the same receipt.
+//! let receipt = store.append(AppendRequest::to(loan.clone(), Expected::NoStream, [submitted]))?;
+//! assert_eq!(receipt.streams[0].revision, Some(Revision(0)));
+//!
+//! let page = store.read(&ReadRequest::new(Selector::Stream(loan)))?;
+//! assert_eq!(&page.events[0].event.data[..], br#"{"amount":20000}"#);
+//! store.close()
+//! # }
+//! ```
+//!
 //! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
 
 mod append;

@@ -645,7 +645,7 @@ fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Identity) -> 
         let cursor = LogCursor::decode(&trailer)
             .filter(|cursor| cursor.chain.position == end && cursor.chain.log_tag == log_tag(log_id));
         match cursor {
-            Some(cursor) if sources.tiles.reset_to(end).is_ok() => {
+            Some(cursor) if tiles_reach(&sources.tiles, &cursor.chain) => {
                 check_covered(&sources, &cursor.chain)?;
                 (chain, tally) = (cursor.chain, cursor.tally);
             }
@@ -663,6 +663,12 @@ fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Identity) -> 
     let torn_bytes = recover(&sources, &mut chain, &mut tally, &mut names, options.index_flush_events)?;
     tracing::debug!(from = started, to = chain.position, torn_bytes, "recovered the log");
     Ok(Recovered { sources, chain, tally, names })
+}
+
+/// Whether the tile files hold the tree up to where the index ends, cut to that size.
+fn tiles_reach(tiles: &Tiles, chain: &Chain) -> bool {
+    let frontier = tiles.reset_to(chain.position).and_then(|()| tiles.frontier(chain.position));
+    frontier.is_ok_and(|frontier| frontier == chain.frontier)
 }
 
 /// What an index file covers was durable, so the log must hold it.

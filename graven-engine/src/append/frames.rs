@@ -141,6 +141,7 @@ pub(crate) struct FrameWriter<'a> {
     /// Index terms of all tags, event after event.
     terms: Vec<u64>,
     hashes: Vec<Hash>,
+    tile_roots: Vec<Hash>,
     scratch: Vec<u8>,
 }
 
@@ -182,6 +183,7 @@ impl<'a> FrameWriter<'a> {
             places: Vec::new(),
             terms: Vec::new(),
             hashes: Vec::new(),
+            tile_roots: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -291,7 +293,7 @@ impl<'a> FrameWriter<'a> {
             terms_end: self.terms.len(),
         });
         self.hashes.push(hash);
-        self.chain.frontier.push(hash);
+        self.tile_roots.extend(self.chain.frontier.push_tiled(hash));
         self.chain.last_leaf = hash;
         self.chain.position += 1;
         self.pending.push(PendingEvent {
@@ -327,7 +329,7 @@ impl<'a> FrameWriter<'a> {
         self.out[self.start..self.start + frame::HEADER_BYTES].copy_from_slice(&bytes);
         self.chain.commit_time = self.commit_time;
         self.chain.root = root;
-        self.sources.tiles.push(&self.hashes);
+        self.sources.tiles.push_tiled(&self.hashes, &self.tile_roots);
         let mut terms_start = 0;
         let entries: Vec<Entry<'_>> = self
             .places

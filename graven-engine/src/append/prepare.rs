@@ -178,7 +178,7 @@ fn check_event(operation: Operation, metadata_stream: bool, event: &NewEvent) ->
         return Err(Error::new(Code::InvalidDataSubject, "the data subject is not valid")
             .expected(format!("1 to {} bytes without control characters", limits::DATA_SUBJECT_BYTES_MAX)));
     }
-    if event.content_type.is_json() && !event.encrypted {
+    if event.content_type.is_json() && !event.encrypted && !event.data.is_empty() {
         check_json(&event.data).map_err(|what| {
             Error::new(Code::InvalidJson, format!("the data of event {}: {what}", event.id))
         })?;

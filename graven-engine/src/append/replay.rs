@@ -96,8 +96,8 @@ fn replay_frame(
             tags: &tags,
             id: sources.hasher.id(&record.id, stream),
         }]);
-        sources.tiles.push(&[hash]);
-        chain.frontier.push(hash);
+        let tile_root = chain.frontier.push_tiled(hash);
+        sources.tiles.push_tiled(&[hash], tile_root.as_slice());
         chain.last_leaf = hash;
         chain.position = position + 1;
         let size = (record.data.len() + record.metadata.len()) as u64;

@@ -348,7 +348,11 @@ impl Writer {
         }
         if self.shared.sources.index.open_events() >= self.index_flush_events {
             self.committer.wait_idle();
-            self.freeze()?;
+            self.freeze().inspect_err(|error| {
+                if error.code != Code::DiskFull {
+                    self.shared.poison(error.clone());
+                }
+            })?;
         }
         if self.shared.sources.log.would_roll(bytes) {
             self.committer.wait_idle();
@@ -374,9 +378,6 @@ impl Writer {
 
     fn make_batch(&mut self, appends: &mut Vec<Prepared>, placement: Placement, bytes: usize) -> Ready {
         let edge = placement.roll.is_some().then(|| self.chain.edge());
-        if placement.roll.is_some() {
-            self.chain.segment_first = self.chain.position;
-        }
         self.names.batch += 1;
         self.names.durable_batch = self.committer.slot.lock().durable_batch;
         self.pending.begin(self.chain.position, self.shared.head());
@@ -391,6 +392,9 @@ impl Writer {
         let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
         let batch = (!frames.is_empty()).then(|| {
             self.chain.offset = placement.offset + frames.len() as u64;
+            if placement.roll.is_some() {
+                self.chain.segment_first = expected.position;
+            }
             self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
                 edge.expect("a batch that begins a segment has an edge")
             });
@@ -483,8 +487,10 @@ impl Writer {
         let mut streams = Vec::with_capacity(source.request.streams.len());
         for write in &source.request.streams {
             let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
-            streams
-                .push(StreamReceipt { stream: write.stream.clone(), revision: head.revision.map(Revision) });
+            // A stream that is only checked may be tombstoned; as in every receipt it then has no revision.
+            let closed = operation != Operation::Tombstone && head.state() == StreamState::Tombstoned;
+            let revision = if closed { None } else { head.revision.map(Revision) };
+            streams.push(StreamReceipt { stream: write.stream.clone(), revision });
         }
         Ok(Receipt {
             first_position: Position(first),

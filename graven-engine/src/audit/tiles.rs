@@ -154,6 +154,7 @@ impl Tiles {
     }
 
     /// Leaves in the files.
+    #[cfg(test)]
     pub(crate) fn written(&self) -> u64 {
         self.state.read().written
     }

@@ -43,7 +43,7 @@ fn fits(parts: &[Arc<Part>]) -> bool {
 /// Outcome of a merge.
 pub(super) enum Merged {
     /// The new file; the old ones are still there.
-    Part(Part),
+    Part(Arc<Part>),
     /// One of the old files, by its index, is damaged: merging it would give damage a right checksum.
     Damaged(usize),
 }
@@ -70,5 +70,5 @@ pub(super) fn merge(env: &Env, dir: &Path, parts: &[Arc<Part>], stop: &AtomicBoo
         trailer: last.trailer(),
         sources: parts.iter().map(|part| Source::Sealed(part)).collect(),
     };
-    write_part(env, dir, &plan, stop).map(Merged::Part)
+    write_part(env, dir, &plan, stop).map(|part| Merged::Part(Arc::new(part)))
 }

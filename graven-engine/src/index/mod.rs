@@ -74,6 +74,9 @@ pub(crate) struct Index {
     inline: bool,
 }
 
+/// The index, and if there are files: the position up to which they reach, and the newest one's trailer.
+pub(crate) type Opened = (Arc<Index>, Option<(u64, Vec<u8>)>);
+
 /// The parts at one moment: adjacent, oldest first, files before memory.
 #[derive(Clone)]
 struct PartSet {
@@ -98,12 +101,7 @@ impl Index {
     ///
     /// # Errors
     /// The directory or a file in it cannot be opened, or a file not removed.
-    pub(crate) fn open(
-        env: &Env,
-        dir: &Path,
-        flush_events: usize,
-        inline: bool,
-    ) -> Result<(Arc<Index>, Option<(u64, Vec<u8>)>)> {
+    pub(crate) fn open(env: &Env, dir: &Path, flush_events: usize, inline: bool) -> Result<Opened> {
         let verify_bytes = if inline { u64::MAX } else { open::VERIFY_AT_OPEN_BYTES };
         Index::open_verifying(env, dir, flush_events, inline, verify_bytes)
     }
@@ -115,7 +113,7 @@ impl Index {
         flush_events: usize,
         inline: bool,
         verify_bytes: u64,
-    ) -> Result<(Arc<Index>, Option<(u64, Vec<u8>)>)> {
+    ) -> Result<Opened> {
         let opened = open::open_parts(env, dir, verify_bytes)?;
         let newest = opened.parts.last().map(|part| (part.end(), part.trailer().to_vec()));
         let base = newest.as_ref().map_or(0, |newest| newest.0);

@@ -255,7 +255,7 @@ impl Shared {
         let outcome = match merged {
             Ok(Merged::Part(part)) => {
                 // Flushes add at the end and only merges remove: the range still holds the same files.
-                self.change_set(|set| drop(set.sealed.splice(range, [Arc::new(part)])));
+                self.change_set(|set| drop(set.sealed.splice(range, [part])));
                 old.iter().for_each(|part| self.remove_file(part));
                 Ok(true)
             }

@@ -20,6 +20,7 @@ pub mod laws;
 mod local;
 
 pub(crate) use local::LocalJournal;
+pub use local::open_alone;
 
 use bytes::Bytes;
 use graven_model::{Error, Result};

@@ -82,7 +82,7 @@ impl Follower {
         let watch = shared.watch();
         let head = shared.head();
         let (after, min_revision) = match request.after {
-            Start::Revision(revision) => (Start::Revision(revision.next()), revision.0 + 1),
+            Start::Revision(revision) => (Start::Revision(revision.next()), revision.next().0),
             Start::Position(position) => (Start::Position(position.next()), 0),
             other => (other, 0),
         };
@@ -124,7 +124,7 @@ impl Follower {
     }
 
     fn checkpoint_if_due(&mut self) -> Option<FollowStep> {
-        if self.next < self.told.saturating_add(self.request.checkpoint_every.max(1)) {
+        if self.next.saturating_sub(self.told) < self.request.checkpoint_every.max(1) {
             return None;
         }
         self.told = self.next;

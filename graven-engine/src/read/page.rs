@@ -133,7 +133,12 @@ impl Window {
         Window { first, last: u64::MAX, oldest: None }
     }
 
-    fn shows(&self, revision: u64, commit_time: i64) -> bool {
+    /// True if events are hidden by their age.
+    pub(crate) fn by_age(&self) -> bool {
+        self.oldest.is_some()
+    }
+
+    pub(crate) fn shows(&self, revision: u64, commit_time: i64) -> bool {
         revision >= self.first && self.oldest.is_none_or(|oldest| commit_time >= oldest)
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn resolve(
             let first_after = position_at(
                 sources,
                 head,
-                if forward { time } else { Timestamp::from_micros(time.micros() + 1) },
+                if forward { time } else { Timestamp::from_micros(time.micros().saturating_add(1)) },
             )?;
             if forward { Some(first_after) } else { first_after.checked_sub(1) }
         }

@@ -1,7 +1,7 @@
 //! What is known of streams: one by name, or all in order of creation.
 
 use super::page::Window;
-use crate::append::{Pending, Shared};
+use crate::append::{Pending, Shared, Sources};
 use crate::index::{Item, StreamFrom, TermQuery};
 use crate::log::reader::Reader;
 use crate::store::{StreamInfo, StreamList, StreamListRequest};
@@ -40,17 +40,34 @@ pub(crate) fn info(shared: &Shared, stream: &StreamName) -> Result<StreamInfo> {
     Ok(StreamInfo {
         stream: stream.clone(),
         state,
-        first_revision: window
-            .ok()
-            .map(|window| window.first)
-            .filter(|first| last.is_some_and(|last| *first <= last.revision))
-            .map(Revision),
+        first_revision: window.ok().map_or(Ok(None), |window| first_shown(sources, &pending, stream, &window))?,
         last_revision: last.map(|last| Revision(last.revision)),
         last_position: Some(Position(newest.position)),
         created_at: Some(Timestamp::from_micros(first.unwrap_or(newest.commit_time))),
         updated_at: Some(Timestamp::from_micros(newest.commit_time)),
         metadata: metadata(shared, stream)?.map(|(_, json)| json),
     })
+}
+
+/// The first revision a read shows. Commit times never decrease along a stream, so what is too old is found by halving.
+fn first_shown(
+    sources: &Sources,
+    pending: &Pending,
+    stream: &StreamName,
+    window: &Window,
+) -> Result<Option<Revision>> {
+    let (mut low, mut high) = (window.first, window.last + 1);
+    if !window.by_age() {
+        return Ok((low < high).then_some(Revision(low)));
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let shown = sources
+            .at(pending, stream, middle)?
+            .is_some_and(|(_, place)| window.shows(place.revision, place.commit_time));
+        (low, high) = if shown { (low, middle) } else { (middle + 1, high) };
+    }
+    Ok((low <= window.last).then_some(Revision(low)))
 }
 
 /// A stream's metadata object and the revision it has in the metadata stream.

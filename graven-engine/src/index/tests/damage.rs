@@ -1,42 +1,38 @@
 //! Files that are not what was written.
 
+use super::super::format::FOOTER_BYTES;
 use super::*;
-use std::fs;
 
-/// Three files of twenty events each, and their paths.
-fn three_files() -> (Bench, Vec<PathBuf>) {
+/// Three files of twenty events each, their paths and contents.
+fn three_files() -> (Bench, Vec<(PathBuf, Vec<u8>)>) {
     let mut bench = Bench::new(u64::MAX);
-    for round in 0..3 {
-        bench.append(&drafts(round * 20..round * 20 + 20));
-        bench.seal();
-    }
-    let paths: Vec<PathBuf> = bench.files().iter().map(|name| bench.path().join(name)).collect();
-    assert_eq!(paths.len(), 3);
-    (bench, paths)
+    bench.fill(0..3);
+    let files = bench.disk.snapshot();
+    assert_eq!(files.len(), 3);
+    (bench, files)
 }
 
 /// Opens the index without indexing anything again; what it covers.
 fn covered(bench: &Bench) -> u64 {
-    Index::open(&bench.env, &bench.path(), 64, true).unwrap().1.map_or(0, |(covered, _)| covered)
+    Index::open(&bench.env, &bench.dir, 64, true).unwrap().1.map_or(0, |(covered, _)| covered)
+}
+
+fn restore(bench: &Bench, files: &[(PathBuf, Vec<u8>)]) {
+    files.iter().for_each(|(path, content)| bench.disk.put(path, content));
 }
 
 #[test]
 fn any_flipped_byte_is_found_and_the_file_dropped() {
-    let (mut bench, paths) = three_files();
-    let contents: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
-    for (number, path) in paths.iter().enumerate() {
-        // Every byte of header and footer, and every seventh between.
-        let len = contents[number].len();
-        let places = (0..len).filter(|&at| at < 64 || at + 700 > len || at % 7 == number);
-        for at in places {
-            let mut damaged = contents[number].clone();
+    let (mut bench, files) = three_files();
+    for (number, (path, content)) in files.iter().enumerate() {
+        // Every byte of one file, some of the others.
+        for at in (0..content.len()).step_by([7, 1, 11][number]) {
+            let mut damaged = content.clone();
             damaged[at] ^= 1 << (at % 8);
-            fs::write(path, damaged).unwrap();
+            bench.disk.put(path, &damaged);
             assert_eq!(covered(&bench), number as u64 * 20, "byte {at} of file {number}");
             assert_eq!(bench.files().len(), number, "what is damaged and what follows is removed");
-            for (path, content) in paths.iter().zip(&contents) {
-                fs::write(path, content).unwrap();
-            }
+            restore(&bench, &files);
         }
     }
     assert_eq!(bench.reopen(), 60);
@@ -45,21 +41,23 @@ fn any_flipped_byte_is_found_and_the_file_dropped() {
 
 #[test]
 fn a_file_of_any_other_length_is_dropped() {
-    let (bench, paths) = three_files();
-    let content = fs::read(&paths[2]).unwrap();
-    for len in [0, 1, 63, 64, 100, content.len() / 2, content.len() - 64, content.len() - 1] {
-        fs::write(&paths[2], &content[..len]).unwrap();
+    let (bench, files) = three_files();
+    let (path, content) = &files[2];
+    for len in (0..content.len()).step_by(13).chain([content.len() - 64, content.len() - 1]) {
+        bench.disk.put(path, &content[..len]);
         assert_eq!(covered(&bench), 40, "{len} bytes");
     }
-    let longer: Vec<u8> = content.iter().copied().chain([0; 64]).collect();
-    fs::write(&paths[2], longer).unwrap();
-    assert_eq!(covered(&bench), 40);
+    for more in [1, 64] {
+        let longer: Vec<u8> = content.iter().copied().chain(std::iter::repeat_n(0, more)).collect();
+        bench.disk.put(path, &longer);
+        assert_eq!(covered(&bench), 40, "{more} bytes more");
+    }
 }
 
 #[test]
 fn a_missing_file_in_the_middle_ends_the_coverage_and_is_made_again() {
-    let (mut bench, paths) = three_files();
-    fs::remove_file(&paths[1]).unwrap();
+    let (mut bench, files) = three_files();
+    bench.disk.remove(&files[1].0).unwrap();
     assert_eq!(bench.reopen(), 20);
     assert_eq!(bench.files().len(), 1, "what lies behind the gap is removed");
     bench.check();
@@ -70,8 +68,8 @@ fn a_missing_file_in_the_middle_ends_the_coverage_and_is_made_again() {
 
 #[test]
 fn a_missing_first_file_means_an_empty_index() {
-    let (mut bench, paths) = three_files();
-    fs::remove_file(&paths[0]).unwrap();
+    let (mut bench, files) = three_files();
+    bench.disk.remove(&files[0].0).unwrap();
     assert_eq!(bench.reopen(), 0);
     assert!(bench.files().is_empty());
     bench.check();
@@ -79,26 +77,26 @@ fn a_missing_first_file_means_an_empty_index() {
 
 #[test]
 fn a_file_under_another_files_name_is_dropped() {
-    let (bench, paths) = three_files();
-    fs::copy(&paths[0], &paths[1]).unwrap();
+    let (bench, files) = three_files();
+    bench.disk.put(&files[1].0, &files[0].1);
     assert_eq!(covered(&bench), 20);
 }
 
 /// Opens the index as if it were too large to verify at once.
 fn open_unverified(bench: &Bench) -> Arc<Index> {
-    Index::open_verifying(&bench.env, &bench.path(), 64, true, 0).unwrap().0
+    Index::open_verifying(&bench.env, &bench.dir, 64, true, 0).unwrap().0
 }
 
-fn damage_middle(path: &Path) {
-    let mut content = fs::read(path).unwrap();
-    content[200] ^= 1;
-    fs::write(path, content).unwrap();
+fn damage_middle(bench: &Bench, (path, content): &(PathBuf, Vec<u8>)) {
+    let mut damaged = content.clone();
+    damaged[200] ^= 1;
+    bench.disk.put(path, &damaged);
 }
 
 #[test]
 fn damage_found_after_the_start_is_reported_and_repaired_at_the_next_start() {
-    let (mut bench, paths) = three_files();
-    damage_middle(&paths[1]);
+    let (mut bench, files) = three_files();
+    damage_middle(&bench, &files[1]);
     let index = open_unverified(&bench);
     assert!(!index.damaged());
     index.shared.verify_parts();
@@ -119,13 +117,10 @@ fn intact_files_verified_after_the_start_stay() {
 
 #[test]
 fn a_merge_does_not_give_damage_a_right_checksum() {
-    let (mut bench, paths) = three_files();
-    damage_middle(&paths[1]);
+    let (mut bench, files) = three_files();
+    damage_middle(&bench, &files[1]);
     bench.index = open_unverified(&bench);
-    for round in 3..8 {
-        bench.append(&drafts(round * 20..round * 20 + 20));
-        bench.seal();
-    }
+    bench.fill(3..8);
     assert!(bench.index.damaged());
     assert_eq!(bench.files().len(), 7, "nothing was merged: {:?}", bench.files());
     assert_eq!(bench.reopen(), 20);
@@ -134,19 +129,16 @@ fn a_merge_does_not_give_damage_a_right_checksum() {
 
 #[test]
 fn lookups_in_a_damaged_file_that_is_not_verified_yet_do_not_panic() {
-    let (bench, paths) = three_files();
-    let content = fs::read(&paths[0]).unwrap();
-    let sections = 64..content.len() - super::super::format::FOOTER_BYTES;
-    for at in sections.step_by(5) {
+    let (bench, files) = three_files();
+    let (path, content) = &files[0];
+    let sections = 64..content.len() - FOOTER_BYTES;
+    for at in sections.step_by(3) {
         let mut damaged = content.clone();
         damaged[at] ^= 0xff;
-        fs::write(&paths[0], damaged).unwrap();
+        bench.disk.put(path, &damaged);
         // The trailer is verified in any case: damage there drops the file.
-        let index = open_unverified(&bench);
-        look_everywhere(&index, &bench.hasher);
-        for (path, content) in paths.iter().zip([&content]) {
-            fs::write(path, content).unwrap();
-        }
+        look_everywhere(&open_unverified(&bench), &bench.hasher);
+        restore(&bench, &files);
     }
 }
 

@@ -3,16 +3,18 @@
 mod collisions;
 mod concurrency;
 mod damage;
+mod disk;
 mod failures;
 mod leftovers;
 mod model;
 
 use super::lookup::NO_OFFSET;
 use super::{Entry, Hasher, Index, Item, StreamFrom, Term, TermQuery};
-use crate::env::Env;
+use crate::env::{Disk, Env};
+use disk::MemoryDisk;
 use graven_model::Direction;
 use proptest::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const KEY: [u8; 16] = [42; 16];
@@ -55,10 +57,11 @@ fn draft() -> impl Strategy<Value = Draft> {
     )
 }
 
-/// An index in a directory and what it has to say.
+/// An index on a disk in memory, and what it has to say.
 struct Bench {
     env: Env,
-    dir: tempfile::TempDir,
+    disk: Arc<MemoryDisk>,
+    dir: PathBuf,
     hasher: Hasher,
     /// Hashes do not collide: candidates are right without a look at the record.
     exact: bool,
@@ -68,19 +71,21 @@ struct Bench {
 
 impl Bench {
     fn new(mask: u64) -> Bench {
-        Bench::with_env(Env::real(), mask)
-    }
-
-    fn with_env(env: Env, mask: u64) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let (index, covered) = Index::open(&env, &index_dir(&dir), 64, true).unwrap();
+        let disk = Arc::new(MemoryDisk::default());
+        let env = Env { disk: Arc::clone(&disk) as Arc<dyn Disk>, ..Env::real() };
+        let dir = PathBuf::from("index");
+        let (index, covered) = Index::open(&env, &dir, 64, true).unwrap();
         assert_eq!(covered, None);
         let hasher = Hasher::with_mask(KEY, mask);
-        Bench { env, dir, hasher, exact: mask == u64::MAX, index, events: Vec::new() }
+        Bench { env, disk, dir, hasher, exact: mask == u64::MAX, index, events: Vec::new() }
     }
 
-    fn path(&self) -> PathBuf {
-        index_dir(&self.dir)
+    /// Appends and seals twenty events a round.
+    fn fill(&mut self, rounds: std::ops::Range<usize>) {
+        for round in rounds {
+            self.append(&drafts(round * 20..round * 20 + 20));
+            self.seal();
+        }
     }
 
     /// Appends events to model and index; drafts for a stream with a tombstone are left out.
@@ -111,7 +116,7 @@ impl Bench {
 
     /// Opens the index again; answers with the position it covers. What it does not cover is indexed again.
     fn reopen(&mut self) -> u64 {
-        let (index, covered) = Index::open(&self.env, &self.path(), 64, true).unwrap();
+        let (index, covered) = Index::open(&self.env, &self.dir, 64, true).unwrap();
         self.index = index;
         let covered = covered.map_or(0, |(covered, trailer)| {
             assert_eq!(trailer, covered.to_le_bytes(), "the trailer is that of the newest file");
@@ -121,8 +126,14 @@ impl Bench {
         covered
     }
 
+    /// Names of the index files.
     fn files(&self) -> Vec<String> {
-        self.env.disk.list(&self.path()).unwrap()
+        self.env.disk.list(&self.dir).unwrap()
+    }
+
+    /// Paths of the index files.
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files().iter().map(|name| self.dir.join(name)).collect()
     }
 
     /// Compares every kind of lookup with the model.
@@ -135,10 +146,6 @@ impl Bench {
     fn checker(&self, below: u64) -> Checker<'_> {
         Checker { index: &self.index, hasher: &self.hasher, events: &self.events, below, exact: self.exact }
     }
-}
-
-fn index_dir(dir: &tempfile::TempDir) -> PathBuf {
-    dir.path().join("index")
 }
 
 fn offset_of(position: usize) -> u32 {
@@ -361,15 +368,6 @@ impl Wish {
             && self.tags.iter().all(|tag| event.tags.contains(tag))
             && (self.category.is_none() || self.category == event.category())
             && (!self.births || event.revision == 0)
-    }
-}
-
-/// Copies the index files somewhere else.
-fn copy_files(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 

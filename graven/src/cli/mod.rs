@@ -1,0 +1,143 @@
+//! The command line: one file a command, named by its verb.
+//!
+//! Data goes to standard output, everything else to standard error. The exit code is the one of the error table
+//! ([`graven_model::Code`]); see `docs/cli.md`.
+
+mod append;
+mod client;
+mod confirm;
+mod doctor;
+mod event;
+mod export;
+mod failure;
+mod import;
+mod json;
+mod output;
+mod pages;
+mod problem;
+mod progress;
+mod read;
+mod runtime;
+mod select;
+mod serve;
+mod stats;
+mod stream;
+mod tail;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use client::Client;
+use output::{Color, Format, Output};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "graven",
+    version,
+    about = "An event store that can prove its history",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+struct Global {
+    /// Address of the server
+    #[arg(
+        long,
+        global = true,
+        env = "GRAVEN_URL",
+        default_value = "http://127.0.0.1:2113",
+        hide_env_values = true
+    )]
+    url: String,
+    /// How to print; table on a terminal, otherwise ndjson
+    #[arg(short, long, global = true, value_enum)]
+    output: Option<Format>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: Color,
+}
+
+impl Global {
+    fn client(&self) -> graven_model::Result<Client> {
+        Client::new(&self.url)
+    }
+
+    fn output(&self) -> Output {
+        Output::new(self.output, self.color)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a store for development: data in ./graven-data, listening on 127.0.0.1:2113
+    Dev(serve::DevArgs),
+    /// Start the server
+    Serve(serve::ServeArgs),
+    /// Append one event to a stream
+    Append(append::Args),
+    /// Read events of a stream, a category, types, tags or everything
+    Read(read::Args),
+    /// Follow events as they come
+    Tail(tail::Args),
+    /// Count events, streams and bytes, by type and category
+    Stats,
+    /// List, look at, delete and truncate streams
+    #[command(subcommand)]
+    Stream(stream::Command),
+    /// Import CloudEvents, one a line; a second run of the same file adds nothing
+    Import(import::Args),
+    /// Export CloudEvents, one a line, as `import` takes them
+    Export(export::Args),
+    /// Check the machine, the settings, the data directory and the server
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the OpenAPI document of the server
+    #[command(hide = true)]
+    Openapi,
+}
+
+/// Parses the arguments, runs the command and reports what went wrong.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let color = cli.global.color;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, color),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { global, command } = cli;
+    if !matches!(command, Command::Completions { .. } | Command::Openapi) {
+        crate::config::graven_variables(std::env::vars_os())?;
+    }
+    match command {
+        Command::Dev(args) => serve::dev(&args, global.color),
+        Command::Serve(args) => serve::serve(&args, global.color),
+        Command::Append(args) => append::run(&args, &global.client()?, global.output()),
+        Command::Read(args) => read::run(&args, &global.client()?, global.output()),
+        Command::Tail(args) => tail::run(&args, &global.client()?, global.output()),
+        Command::Stats => stats::run(&global.client()?, global.output()),
+        Command::Stream(command) => stream::run(&command, &global.client()?, global.output()),
+        Command::Import(args) => import::run(&args, &global),
+        Command::Export(args) => export::run(&args, &global),
+        Command::Doctor(args) => doctor::run(&args, &global),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "graven", &mut script);
+            global.output().write(&script)
+        }
+        Command::Openapi => global.output().write(crate::server::openapi_json().as_bytes()),
+    }
+}
