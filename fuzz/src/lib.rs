@@ -12,5 +12,5 @@
 mod mutate;
 mod targets;
 
-pub use mutate::{Dice, mutate};
+pub use mutate::mutate;
 pub use targets::{TARGETS, Target};

@@ -1,6 +1,7 @@
 //! Every target over its seeds, over inputs that once broke it, and over a fixed number of mutations of both.
 
-use graven_fuzz::{Dice, TARGETS, Target, mutate};
+use graven_fuzz::{TARGETS, Target, mutate};
+use graven_sim::dice::Dice;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor cloudevent cloudevent_batch leaf }
+targets! { cursor cloudevent cloudevent_batch leaf recovery frame }
 
 #[test]
 fn every_target_is_tested_here_and_has_a_binary() {
@@ -50,8 +51,8 @@ fn over_seeds(target: &Target) {
     }
     for number in 0..target.mutations {
         let mut dice = Dice::new(number.into());
-        let mut input = inputs[dice.below(inputs.len())].clone();
-        let other = dice.below(inputs.len());
+        let mut input = dice.pick(&inputs).clone();
+        let other = dice.index(inputs.len());
         mutate(&mut dice, &mut input, &inputs[other]);
         feed(target, &input, &format!("mutation {number}"));
     }

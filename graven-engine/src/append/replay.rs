@@ -10,7 +10,7 @@ use crate::log::recovery::{self, From};
 use crate::stats::Tally;
 use bytes::Bytes;
 use graven_model::event::Kind;
-use graven_model::{Code, Error, Result, StreamName, ids};
+use graven_model::{Code, Error, Result, StreamName, ids, limits};
 use graven_proof::leaf::{self, Leaf};
 
 /// Replays the log after `chain` and returns the bytes of a torn tail that were cut off.
@@ -78,7 +78,7 @@ fn replay_frame(
             .and_then(Record::decode)
             .ok_or_else(|| damaged(position, "the record cannot be decoded"))?;
         let hash = replay_record(sources, chain, names, header, &record, scratch)?
-            .ok_or_else(|| damaged(position, "a salt of its names is missing"))?;
+            .map_err(|what| damaged(position, what))?;
         let stream = sources.hasher.stream(record.stream);
         let mut tags: Vec<u64> = record.tags.iter().map(|(tag, _)| sources.hasher.tag(tag)).collect();
         if let Some((subject, _)) = record.subject {
@@ -113,7 +113,8 @@ fn replay_frame(
     Ok(())
 }
 
-/// Recomputes a record's leaf hash and moves its stream's head on. `None` if a name's salt is nowhere to be found.
+/// Recomputes a record's leaf hash and moves its stream's head on. The inner error says why no append can have written
+/// the record: a checksum that holds proves nothing about who made it.
 fn replay_record(
     sources: &Sources,
     chain: &Chain,
@@ -121,8 +122,17 @@ fn replay_record(
     header: &Header,
     record: &Record<'_>,
     scratch: &mut Vec<u8>,
-) -> Result<Option<graven_proof::Hash>> {
-    let stream = StreamName::new(record.stream)?;
+) -> Result<std::result::Result<graven_proof::Hash, &'static str>> {
+    const SALT_MISSING: &str = "a salt of its names is missing";
+    let Ok(stream) = StreamName::new(record.stream) else {
+        return Ok(Err("its stream has an impossible name"));
+    };
+    if record.event_type.len() > limits::EVENT_TYPE_BYTES_MAX
+        || record.content_type().len() > limits::CONTENT_TYPE_BYTES_MAX
+        || record.tags.len() > limits::TAGS_MAX
+    {
+        return Ok(Err("its names are longer or more than an append takes"));
+    }
     let head = names.head(sources, &Pending::default(), &stream)?;
     let (stream_key, prev_stream) = match (head.chain, record.stream_salt) {
         (Some((last, key)), None) => (key, last),
@@ -130,18 +140,23 @@ fn replay_record(
             let key = leaf::name_key(&salt, record.stream.as_bytes());
             (key, leaf::stream_genesis(&key))
         }
-        _ => return Ok(None),
+        _ => return Ok(Err(SALT_MISSING)),
     };
     let mut tags = Vec::with_capacity(record.tags.len() + 1);
     for (tag, salt) in &record.tags {
-        let Some(key) = names.stored_tag_key(sources, tag, *salt)? else { return Ok(None) };
+        let Some(key) = names.stored_tag_key(sources, tag, *salt)? else { return Ok(Err(SALT_MISSING)) };
         tags.push(key);
     }
     if let Some((subject, salt)) = record.subject {
-        let Some(key) = names.stored_tag_key(sources, &subject_tag(subject), salt)? else { return Ok(None) };
+        let Some(key) = names.stored_tag_key(sources, &subject_tag(subject), salt)? else {
+            return Ok(Err(SALT_MISSING));
+        };
         tags.push(key);
     }
     tags.sort_unstable();
+    if !tags.is_sorted_by(|one, next| one < next) {
+        return Ok(Err("it has a tag twice"));
+    }
     let data = leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data);
     let metadata = if record.metadata.is_empty() {
         [0; 32]
@@ -185,5 +200,5 @@ fn replay_record(
     {
         head.note_metadata(record.data);
     }
-    Ok(Some(hash))
+    Ok(Ok(hash))
 }
