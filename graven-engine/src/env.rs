@@ -204,6 +204,13 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Extends the file to `len` bytes of zeros and makes sure that the disk has room for them.
+    ///
+    /// # Errors
+    /// Those of the operating system; "no space" leaves the file as it was or longer.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
     /// Length in bytes.
     ///
     /// # Errors
@@ -335,6 +342,14 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len) {
+            // A file system that cannot reserve space: writing is then what finds the disk full.
+            Err(rustix::io::Errno::OPNOTSUPP) => self.set_len(len),
+            result => Ok(result?),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

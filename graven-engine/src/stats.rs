@@ -1,8 +1,8 @@
 //! What the store counts: events, streams and bytes, per type and category, system streams apart.
 
+use foldhash::HashMap;
 use graven_model::{Text, ids, limits};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// Events and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -112,12 +112,12 @@ impl Tally {
 }
 
 fn slot<'a, T: Default>(names: &'a mut HashMap<Text, T>, name: &str) -> &'a mut T {
-    let name =
-        if names.contains_key(name) || names.len() < limits::STATISTICS_NAMES_MAX { name } else { OTHER };
-    if !names.contains_key(name) {
+    let known = names.contains_key(name);
+    let name = if known || names.len() < limits::STATISTICS_NAMES_MAX { name } else { OTHER };
+    if !known && !names.contains_key(name) {
         names.insert(name.into(), T::default());
     }
-    names.get_mut(name).expect("it was just put there")
+    names.get_mut(name).expect("it is there or was just put there")
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 
 use super::Operation;
 use super::facts::Place;
+use foldhash::{HashSet, HashSetExt};
 use graven_model::append::{
     Condition, Expected, FailedCheck, Idempotency, Receipt, StreamReceipt, StreamState,
 };
 use graven_model::error::Details;
 use graven_model::{AppendRequest, Code, Error, EventId, Position, Result, Revision, StreamName, Timestamp};
-use std::collections::HashSet;
 
 /// What a decision rests on.
 pub(crate) trait Facts {

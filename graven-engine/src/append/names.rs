@@ -4,9 +4,9 @@
 use super::facts::{Pending, Source, Sources, subject_tag};
 use crate::env::Entropy;
 use crate::read::metadata::StreamMetadata;
+use foldhash::HashMap;
 use graven_model::{Result, StreamName, StreamState, Text};
 use graven_proof::{Hash, leaf};
-use std::collections::HashMap;
 
 /// Whether a stream takes appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new(max: usize) -> Names {
-        Names { heads: HashMap::new(), tags: HashMap::new(), max, batch: 1, durable_batch: 0 }
+        Names { heads: HashMap::default(), tags: HashMap::default(), max, batch: 1, durable_batch: 0 }
     }
 
     /// The head of a stream, found in the index if it is not in memory.

@@ -2,13 +2,13 @@
 
 use super::facts::Source;
 use crate::env::Entropy;
+use foldhash::{HashSet, HashSetExt};
 use graven_model::error::Details;
 use graven_model::event::{ContentType, Kind, NewEvent};
 use graven_model::limits;
 use graven_model::{AppendRequest, Code, Error, Expected, Idempotency, Receipt, Result};
 use graven_proof::{Hash, leaf};
 use parking_lot::Mutex;
-use std::collections::HashSet;
 use tokio::sync::oneshot;
 
 /// Type of the event that ends a stream for ever.

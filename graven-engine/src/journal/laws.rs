@@ -68,7 +68,14 @@ struct Maker {
 
 impl Maker {
     fn new(bench: &dyn Bench, tail: Tail) -> Maker {
-        Maker { tail, log: bench.log_id(), frontier: Frontier::default(), number: 0, writer: [1; 16], epoch: 1 }
+        Maker {
+            tail,
+            log: bench.log_id(),
+            frontier: Frontier::default(),
+            number: 0,
+            writer: [1; 16],
+            epoch: 1,
+        }
     }
 
     /// A batch of frames with so many events each, after the last batch made.
@@ -101,7 +108,8 @@ impl Maker {
         }
         let header = Header {
             length: (out.len() - start) as u32,
-            body_crc: frame::body_crc(&out[start + frame::HEADER_BYTES..], count).expect("records were just encoded"),
+            body_crc: frame::body_crc(&out[start + frame::HEADER_BYTES..], count)
+                .expect("records were just encoded"),
             previous: self.tail.checksum,
             log: log_tag(self.log),
             epoch: self.epoch,
@@ -201,7 +209,10 @@ fn reading_is_bounded_and_begins_anywhere(bench: &mut dyn Bench) {
         assert_eq!(frames(&mut *journal, batch.expected.position), rest);
         let one = journal.read(batch.expected.position, 1).expect("a healthy journal can be read");
         assert_eq!(one.len(), 1, "at least one batch, and no more than the bound asks for");
-        assert_eq!((one[0].expected, one[0].tail, &one[0].frames), (batch.expected, batch.tail, &batch.frames));
+        assert_eq!(
+            (one[0].expected, one[0].tail, &one[0].frames),
+            (batch.expected, batch.tail, &batch.frames)
+        );
     }
     assert!(journal.read(journal.tail().position, 1000).expect("the end can be read").is_empty());
 }
@@ -256,7 +267,11 @@ fn of_two_writers_one_wins_every_round(bench: &mut dyn Bench) {
         let outcomes = [one.commit(&batches[0]), two.commit(&batches[1])];
         let winner = outcomes.iter().position(|outcome| matches!(outcome, Outcome::Appended(_)));
         let winner = winner.expect("one of two writers wins");
-        assert_eq!(outcomes[1 - winner], Outcome::Conflict(batches[winner].tail), "the other is told the tail");
+        assert_eq!(
+            outcomes[1 - winner],
+            Outcome::Conflict(batches[winner].tail),
+            "the other is told the tail"
+        );
         for maker in &mut makers {
             maker.tail = batches[winner].tail;
         }

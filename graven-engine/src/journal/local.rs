@@ -6,10 +6,10 @@
 use super::{Batch, Journal, Outcome, Tail};
 use crate::Options;
 use crate::append::{log_tag, seed};
-use crate::log::{Edge, Log};
 use crate::log::frame::Header;
 use crate::log::recovery::{self, From};
 use crate::log::segment;
+use crate::log::{Edge, Log};
 use bytes::BytesMut;
 use graven_model::{Code, Error, Result};
 use graven_proof::merkle::Frontier;
@@ -69,7 +69,10 @@ impl Journal for Alone {
         let bytes = batch.frames.len() as u64;
         let log = &self.journal.log;
         if batch.expected.position > 0 && log.would_roll(bytes) {
-            return Outcome::Unknown(Error::new(Code::DiskFull, "a journal without a store writes one segment only"));
+            return Outcome::Unknown(Error::new(
+                Code::DiskFull,
+                "a journal without a store writes one segment only",
+            ));
         }
         match log.plan(bytes) {
             Ok(placement) => log.planned(batch.expected.position, placement, bytes, || self.origin.clone()),

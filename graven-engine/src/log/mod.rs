@@ -7,17 +7,18 @@ pub(crate) mod frame;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod segment;
+mod spare;
 
-use crate::env::{Env, spawn_named};
+use crate::env::Env;
 use graven_model::{Code, Error, Result};
 use graven_proof::Hash;
 use graven_proof::merkle::Frontier;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use segment::{Segment, SegmentHeader};
+use spare::Spare;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// Where a batch goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +44,10 @@ pub(crate) struct Log {
     dir: PathBuf,
     log_id: [u8; 16],
     segment_bytes: u64,
-    reserve_bytes: u64,
     segments: RwLock<Vec<Arc<Segment>>>,
-    spare: Arc<Spare>,
+    spare: Spare,
     /// Placement of the next batch; the writer's alone.
     plan: Mutex<Plan>,
-    filler: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -60,23 +59,6 @@ struct Plan {
     waiting: VecDeque<(u64, Placement, Option<Edge>)>,
 }
 
-#[derive(Default)]
-struct Spare {
-    state: Mutex<SpareState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct SpareState {
-    /// Bytes of the spare that lies ready.
-    ready: Option<u64>,
-    /// A wish the filler has not served.
-    wanted: Option<u64>,
-    /// Segments to cut to their used length: path and bytes.
-    trim: Vec<(PathBuf, u64)>,
-    stop: bool,
-}
-
 impl Log {
     /// Opens the segment files of `dir`; an empty directory is an empty log.
     ///
@@ -86,18 +68,9 @@ impl Log {
         let failed = |error: &std::io::Error| Error::io(dir.display(), error);
         env.disk.create_dir(dir).map_err(|error| failed(&error))?;
         let mut segments: Vec<Arc<Segment>> = Vec::new();
-        let mut spare_ready = None;
         for name in env.disk.list(dir).map_err(|error| failed(&error))? {
             let path = dir.join(&name);
-            if name == SPARE_NAME {
-                let file = env.disk.open(&path, crate::env::Open::Read).map_err(|error| failed(&error))?;
-                // A spare shorter than a segment is one whose writing was cut off.
-                let len = file.len().map_err(|error| failed(&error))?;
-                spare_ready = (len >= options.segment_bytes).then_some(len);
-                if spare_ready.is_none() {
-                    env.disk.remove(&path).map_err(|error| failed(&error))?;
-                }
-            } else if name.ends_with(".tmp") {
+            if name == spare::NAME || name.ends_with(".tmp") {
                 env.disk.remove(&path).map_err(|error| failed(&error))?;
             } else if name.ends_with(".seg") {
                 let segment = Segment::open(env, &path)?;
@@ -127,24 +100,15 @@ impl Log {
             .expected(segment_name(0))
             .found(segment_name(first.first())));
         }
-        let log = Log {
+        Ok(Log {
             env: env.clone(),
             dir: dir.to_owned(),
             log_id,
             segment_bytes: options.segment_bytes,
-            reserve_bytes: options.free_bytes_reserve,
             segments: RwLock::new(segments),
-            spare: Arc::new(Spare {
-                state: Mutex::new(SpareState { ready: spare_ready, ..SpareState::default() }),
-                changed: Condvar::new(),
-            }),
+            spare: Spare::new(env, dir, options.free_bytes_reserve),
             plan: Mutex::default(),
-            filler: Mutex::new(None),
-        };
-        if !env.is_simulated() {
-            log.start_filler();
-        }
-        Ok(log)
+        })
     }
 
     /// Segments, oldest first.
@@ -182,6 +146,9 @@ impl Log {
             Plan { used, capacity: self.segment_bytes.max(used), ..Plan::default() }
         };
         *self.plan.lock() = plan;
+        if empty {
+            self.spare.want(self.segment_bytes);
+        }
     }
 
     /// True if a batch of at most `bytes` would begin a new segment.
@@ -201,13 +168,13 @@ impl Log {
             (plan.used, plan.capacity)
         };
         if used + bytes <= capacity {
-            if used > capacity / 2 {
-                self.want_spare(self.segment_bytes);
+            if used > capacity / 4 {
+                self.spare.want(self.segment_bytes);
             }
             return Ok(Placement { roll: None, offset: used });
         }
         let needed = self.segment_bytes.max(segment::HEADER_BYTES + bytes);
-        self.need_spare(needed)?;
+        self.spare.need(needed)?;
         Ok(Placement { roll: Some(used), offset: segment::HEADER_BYTES })
     }
 
@@ -217,7 +184,7 @@ impl Log {
         let edge = placement.roll.is_some().then(edge);
         let mut plan = self.plan.lock();
         if placement.roll.is_some() {
-            plan.capacity = self.spare.state.lock().ready.unwrap_or(self.segment_bytes);
+            plan.capacity = self.spare.bytes().unwrap_or(self.segment_bytes);
         }
         plan.used = placement.offset + bytes;
         plan.waiting.push_back((first, placement, edge));
@@ -251,7 +218,7 @@ impl Log {
             last_leaf: edge.last_leaf,
             frontier: edge.frontier,
         };
-        let segment = Segment::activate(&self.env, &self.dir.join(SPARE_NAME), &path, header)
+        let segment = Segment::activate(&self.env, &self.dir.join(spare::NAME), &path, header)
             .map_err(|error| Error::io(path.display(), &error))?;
         let sealed = {
             let mut segments = self.segments.write();
@@ -259,126 +226,15 @@ impl Log {
             segments.push(Arc::new(segment));
             sealed
         };
-        self.spare.state.lock().ready = None;
+        self.spare.taken();
         if let Some(path) = sealed {
-            self.trim(path, sealed_bytes);
+            self.spare.trim(path, sealed_bytes);
         }
         Ok(())
     }
-
-    /// Gives the unused zeros of a sealed segment back.
-    fn trim(&self, path: PathBuf, used: u64) {
-        if self.env.is_simulated() {
-            trim_file(&self.env, &path, used);
-            return;
-        }
-        self.spare.state.lock().trim.push((path, used));
-        self.spare.changed.notify_all();
-    }
-
-    fn want_spare(&self, bytes: u64) {
-        if self.env.is_simulated() {
-            return;
-        }
-        let mut state = self.spare.state.lock();
-        if state.ready.is_none() && state.wanted.is_none() {
-            state.wanted = Some(bytes);
-            self.spare.changed.notify_all();
-        }
-    }
-
-    /// Makes sure that a spare of at least `bytes` lies ready.
-    fn need_spare(&self, bytes: u64) -> Result<()> {
-        let mut state = self.spare.state.lock();
-        while state.wanted.is_some() {
-            self.spare.changed.wait(&mut state);
-        }
-        if state.ready.is_some_and(|ready| ready >= bytes) {
-            return Ok(());
-        }
-        drop(state);
-        let result = fill_spare(&self.env, &self.dir, bytes, self.reserve_bytes);
-        self.spare.state.lock().ready = result.as_ref().ok().copied();
-        result.map(|_| ())
-    }
-
-    fn start_filler(&self) {
-        let (env, dir, reserve, spare) =
-            (self.env.clone(), self.dir.clone(), self.reserve_bytes, Arc::clone(&self.spare));
-        let handle = spawn_named("graven-filler", move || {
-            let mut state = spare.state.lock();
-            loop {
-                if state.stop {
-                    return;
-                }
-                if let Some((path, used)) = state.trim.pop() {
-                    parking_lot::MutexGuard::unlocked(&mut state, || trim_file(&env, &path, used));
-                } else if let Some(bytes) = state.wanted {
-                    let result = parking_lot::MutexGuard::unlocked(&mut state, || {
-                        fill_spare(&env, &dir, bytes, reserve)
-                    });
-                    if let Err(error) = &result {
-                        tracing::warn!(%error, "the next segment cannot be prepared");
-                    }
-                    state.ready = result.ok();
-                    state.wanted = None;
-                    spare.changed.notify_all();
-                } else {
-                    spare.changed.wait(&mut state);
-                }
-            }
-        });
-        *self.filler.lock() = Some(handle);
-    }
 }
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.spare.state.lock().stop = true;
-        self.spare.changed.notify_all();
-        if let Some(handle) = self.filler.lock().take() {
-            let _ = handle.join();
-        }
-    }
-}
-
-const SPARE_NAME: &str = "spare";
 
 /// File name of the segment that begins at a position.
 pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:020}.seg")
-}
-
-/// Writes the spare file and returns its size.
-fn fill_spare(env: &Env, dir: &Path, bytes: u64, reserve: u64) -> Result<u64> {
-    let path = dir.join(SPARE_NAME);
-    let failed = |error: std::io::Error| Error::io(format_args!("{}", dir.display()), &error);
-    let free = env.disk.free_bytes(dir).map_err(failed)?;
-    if free < bytes.saturating_add(reserve) {
-        return Err(Error::new(
-            Code::DiskFull,
-            format!("{}: no room for the next log segment", dir.display()),
-        )
-        .expected(format!("{} bytes free ({bytes} for the segment, {reserve} in reserve)", bytes + reserve))
-        .found(format!("{free} bytes free")));
-    }
-    if let Err(error) = segment::write_zeros(env, &path, bytes) {
-        let _ = env.disk.remove(&path);
-        return Err(failed(error));
-    }
-    env.disk.sync_dir(dir).map_err(failed)?;
-    Ok(bytes)
-}
-
-/// Cuts a sealed segment to its used length. Only saves space: a failure is logged and forgotten.
-fn trim_file(env: &Env, path: &Path, used: u64) {
-    let result = env.disk.open(path, crate::env::Open::Write).and_then(|file| {
-        if file.len()? > used {
-            file.set_len(used)?;
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        tracing::warn!(%error, path = %path.display(), "the unused end of a segment cannot be given back");
-    }
 }

@@ -180,9 +180,12 @@ impl<'a> Scan<'a> {
             if bytes.is_empty() {
                 break;
             }
-            if let Some(used) = bytes.iter().rposition(|byte| *byte != 0) {
+            if !is_zero(&bytes) {
+                let used = bytes.iter().rposition(|byte| *byte != 0).expect("some byte is not zero");
                 last_used = at + used as u64 + 1;
-                for found in memchr_all(&bytes, &magic) {
+                for (found, _) in
+                    bytes.windows(magic.len()).enumerate().filter(|(_, window)| *window == magic)
+                {
                     let place = at + found as u64;
                     if let Ok((header, _)) = self.intact(place, log_tag)?
                         && header.first >= position
@@ -229,6 +232,8 @@ fn records_intact(header: &Header, bytes: &[u8]) -> bool {
     true
 }
 
-fn memchr_all(bytes: &[u8], magic: &[u8; 4]) -> Vec<usize> {
-    bytes.windows(4).enumerate().filter(|(_, window)| window == magic).map(|(at, _)| at).collect()
+/// Compares with zeros a block at a time: the unused end of a segment is read at every start.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }

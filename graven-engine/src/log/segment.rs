@@ -120,20 +120,6 @@ impl Segment {
     }
 }
 
-/// Creates a file of `bytes` zeros, written and synced, so that later writes change no metadata.
-pub(crate) fn write_zeros(env: &Env, path: &Path, bytes: u64) -> std::io::Result<()> {
-    const CHUNK: u64 = 1 << 20;
-    let zeros = vec![0; CHUNK.min(bytes) as usize];
-    let file = env.disk.open(path, Open::Create)?;
-    let mut at = 0;
-    while at < bytes {
-        let length = CHUNK.min(bytes - at);
-        file.write_at(&zeros[..length as usize], at)?;
-        at += length;
-    }
-    file.sync_data()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,7 +40,9 @@ pub(crate) fn info(shared: &Shared, stream: &StreamName) -> Result<StreamInfo> {
     Ok(StreamInfo {
         stream: stream.clone(),
         state,
-        first_revision: window.ok().map_or(Ok(None), |window| first_shown(sources, &pending, stream, &window))?,
+        first_revision: window
+            .ok()
+            .map_or(Ok(None), |window| first_shown(sources, &pending, stream, &window))?,
         last_revision: last.map(|last| Revision(last.revision)),
         last_position: Some(Position(newest.position)),
         created_at: Some(Timestamp::from_micros(first.unwrap_or(newest.commit_time))),

@@ -44,6 +44,18 @@ fn colliding_streams_stay_apart_through_a_merge() {
 }
 
 #[test]
+fn parts_that_each_know_one_stream_are_told_apart_once_merged() {
+    let every_second: Vec<usize> = (0..8).map(|part| part * 2 + 1).collect();
+    let taking_turns = [1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2];
+    let only_the_last_part_mixed = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2];
+    for streams in [taking_turns, only_the_last_part_mixed] {
+        let bench = colliding(&streams, &every_second);
+        assert_eq!(bench.files().len(), 1);
+        bench.check();
+    }
+}
+
+#[test]
 fn a_tombstone_of_another_stream_with_the_same_key_is_only_a_candidate() {
     let mut bench = Bench::new(0);
     bench.append(&[event_of(1, 0), Draft { tombstone: true, ..event_of(2, 1) }, event_of(1, 2)]);
