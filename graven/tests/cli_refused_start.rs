@@ -57,17 +57,65 @@ fn an_address_in_use_is_refused() {
     refused.failed(1, &[server.address()]);
 }
 
+/// A directory nobody can write, until it is dropped.
+struct ReadOnly<'a>(&'a Path);
+
+impl ReadOnly<'_> {
+    /// Root is not bound by permissions, but by a mount.
+    fn make(dir: &Path) -> ReadOnly<'_> {
+        if rustix::process::geteuid().is_root() {
+            let mount = |args: &[&str]| finish(command("mount").args(args).arg(dir)).ok();
+            mount(&["--bind", dir.to_str().unwrap()]);
+            mount(&["-o", "remount,bind,ro"]);
+        } else {
+            chmod(dir, 0o555);
+        }
+        ReadOnly(dir)
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        if rustix::process::geteuid().is_root() {
+            finish(command("umount").arg(self.0));
+        } else {
+            chmod(self.0, 0o755);
+        }
+    }
+}
+
+fn chmod(dir: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_refused() {
-    // Permissions do not bind root; /proc and /sys bind everybody.
-    let ran = serve(Path::new("/proc/graven"), &[]);
-    assert!(ran.code != 0 && ran.err.contains("GRV-15"), "{ran:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let (store, empty) = (dir.path().join("store"), dir.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let server = Server::start(&store);
+    server.graven(&["append", "a", "--type", "T"]).ok();
+    assert!(server.stop().success());
+    for data in [&store, &empty] {
+        let _read_only = ReadOnly::make(data);
+        serve(data, &[]).failed(5, &["GRV-1505", "hint: "]);
+        let doctor = graven(&["doctor", "--data", data.to_str().unwrap(), "--url", "http://127.0.0.1:1"]);
+        assert!(doctor.code == 1 && doctor.out.contains("GRV-1505"), "{doctor:?}");
+    }
+    let server = Server::start(&store);
+    assert!(server.ready.contains("with 1 events"), "{}", server.ready);
+}
+
+#[test]
+fn something_that_is_not_a_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("notes.txt"), "not a store").unwrap();
     serve(dir.path(), &[]).failed(1, &["GRV-1506"]);
     let plain = file(dir.path(), "plain", "x");
     let ran = serve(Path::new(&plain), &[]);
     assert!(ran.code != 0 && ran.err.contains("GRV-15"), "{ran:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use bytes::{Bytes, BytesMut};
 use graven_model::{Error, Result, limits};
 use std::io::BufRead as _;
 
+/// Memory that lines share.
 const BLOCK_BYTES: usize = 1 << 20;
+/// One read: what an unpacker gives at a time.
+const READ_BYTES: usize = 128 << 10;
 
 /// A line without its line break.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,10 +110,10 @@ impl Lines {
 
     fn fill(&mut self) -> Result<()> {
         let start = self.buffer.len();
-        if self.buffer.capacity() - start < BLOCK_BYTES / 4 {
+        if self.buffer.capacity() - start < READ_BYTES {
             self.buffer.reserve(BLOCK_BYTES.max(start));
         }
-        self.buffer.resize(self.buffer.capacity().min(start + BLOCK_BYTES), 0);
+        self.buffer.resize(start + READ_BYTES, 0);
         let outcome = self.source.read(&mut self.buffer[start..]);
         let read = *outcome.as_ref().unwrap_or(&0);
         self.buffer.truncate(start + read);

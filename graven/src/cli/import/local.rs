@@ -2,13 +2,14 @@
 
 use super::chunk::{Chunk, Kind, Payload};
 use super::target::{Acknowledged, Refused, Target};
+use graven_engine::env::Env;
 use graven_engine::{Options, PendingAppend, Store};
 use graven_model::error::Details;
 use graven_model::{
     AppendRequest, Code, Error, Expected, FailedCheck, Position, Result, StreamName, StreamState,
 };
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Chunks on their way: one is hashed while one is encoded and one is flushed.
 const IN_FLIGHT_MAX: usize = 4;
@@ -17,9 +18,19 @@ const IN_FLIGHT_BYTES_MAX: usize = 48 << 20;
 /// Names remembered as not tombstoned.
 const KNOWN_MAX: usize = 1_000_000;
 
+/// Free space below which chunks go one by one.
+const ROOMY_BYTES: u64 = 1 << 30;
+
 /// An open store.
+///
+/// Several chunks are on their way at a time only while none can be refused: if the disk could fill up, a large one
+/// might be refused and a smaller one behind it stored, which would change the order of events for good.
 pub(super) struct Local {
     store: Store,
+    dir: PathBuf,
+    env: Env,
+    /// Free space that is certainly enough for all that is on its way.
+    roomy_bytes: u64,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: usize,
     /// Streams that are not tombstoned; `None` if the store was empty, so that none can be.
@@ -39,9 +50,20 @@ impl Local {
     /// # Errors
     /// Those of [`Store::open`]; [`Code::DataInUse`] if a server runs on it.
     pub(super) fn open(dir: &Path, options: Options) -> Result<Local> {
+        let env = options.env.clone();
+        let roomy_bytes = options.free_bytes_reserve + 4 * options.segment_bytes + ROOMY_BYTES;
         let store = Store::open(dir, options)?;
         let known = (store.head() > Position(0)).then(HashSet::new);
-        Ok(Local { store, in_flight: VecDeque::new(), in_flight_bytes: 0, known })
+        let dir = dir.to_owned();
+        Ok(Local { store, dir, env, roomy_bytes, in_flight: VecDeque::new(), in_flight_bytes: 0, known })
+    }
+
+    /// Whether one more chunk may be on its way beside those that are.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX
+            && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+            && (self.in_flight.is_empty()
+                || self.env.disk.free_bytes(&self.dir).is_ok_and(|free| free >= self.roomy_bytes))
     }
 
     /// A tombstone would be noticed only by the writer, when later chunks are on their way: look before.
@@ -104,7 +126,7 @@ impl Target for Local {
     }
 
     fn acknowledged(&mut self, all: bool) -> Result<Option<Acknowledged>> {
-        if !all && self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX {
+        if !all && self.has_room() {
             return Ok(None);
         }
         let Some(oldest) = self.in_flight.pop_front() else { return Ok(None) };

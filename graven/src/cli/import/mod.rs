@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Settings of the store for --data, in TOML
-    #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE", requires = "data", hide_env_values = true)]
+    #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Go on after a bad line and write it to the rejects
     #[arg(long)]
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
             let config = Config::default().load(args.config.as_deref(), std::env::vars_os(), &[])?;
             Box::new(local::Local::open(dir, config.engine_options())?)
         }
-        None => Box::new(network::Network::new(global.client()?)),
+        None => Box::new(network::Network::connect(global.client()?)?),
     };
     let import = Import {
         name: source.name().to_owned(),
@@ -80,6 +80,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
         appended: 0,
         duplicates: 0,
         last_line: args.from_line.saturating_sub(1),
+        broken: false,
         begun: Instant::now(),
     };
     import.run(source, args.from_line, target.as_mut())
@@ -100,6 +101,8 @@ struct Import {
     appended: u64,
     duplicates: u64,
     last_line: u64,
+    /// A chunk failed: what is acknowledged later says nothing about the lines before it.
+    broken: bool,
     begun: Instant,
 }
 
@@ -129,8 +132,9 @@ impl Import {
         drop(receive);
         // What is on its way still counts, whatever came after it.
         outcome = self.settle(target, true).and(outcome);
-        if thread.join().is_err() {
-            outcome = outcome.and(Err(Error::new(Code::Internal, "the reading thread panicked")));
+        // After an error nobody waits for a reader whose input may never end.
+        if outcome.is_ok() && thread.join().is_err() {
+            outcome = Err(Error::new(Code::Internal, "the reading thread panicked"));
         }
         let elapsed = self.begun.elapsed();
         outcome = outcome.and(target.close());
@@ -170,7 +174,10 @@ impl Import {
 
     /// Counts acknowledgements: those there are room is needed for, or all.
     fn settle(&mut self, target: &mut dyn Target, all: bool) -> Result<()> {
-        while let Some(acknowledged) = target.acknowledged(all)? {
+        while let Some(acknowledged) = target.acknowledged(all).inspect_err(|_| self.broken = true)? {
+            if self.broken {
+                continue;
+            }
             self.appended += acknowledged.appended;
             self.duplicates += acknowledged.duplicates;
             self.last_line = acknowledged.last_line;

@@ -16,7 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Network {
     client: Client,
     done: Option<Acknowledged>,
-    connected: bool,
 }
 
 #[derive(Deserialize)]
@@ -26,9 +25,13 @@ struct Answer {
 }
 
 impl Network {
-    /// Nothing is sent yet.
-    pub(super) fn new(client: Client) -> Network {
-        Network { client, done: None, connected: false }
+    /// Makes sure that the server is there: one that never answered is not waited for, one that did may come back.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) fn connect(client: Client) -> Result<Network> {
+        client.send(&Call::get("/v1/info"))?;
+        Ok(Network { client, done: None })
     }
 }
 
@@ -42,14 +45,11 @@ impl Target for Network {
             unreachable!("chunks are made for the target's kind")
         };
         let call = Call::with_body(Method::POST, "/v1/import", "application/x-ndjson", body);
-        // A server that never answered is not there; one that did may come back.
-        let patience = if self.connected { PATIENCE } else { Duration::ZERO };
-        let answer = with_retries(patience, note, || self.client.send(&call)).and_then(|answer| {
+        let answer = with_retries(PATIENCE, note, || self.client.send(&call)).and_then(|answer| {
             serde_json::from_slice::<Answer>(&answer).map_err(|error| foreign(self.client.base(), error))
         });
         match answer {
             Ok(Answer { appended, duplicates }) => {
-                self.connected = true;
                 let Chunk { last_line, read_bytes, .. } = chunk;
                 self.done = Some(Acknowledged { last_line, read_bytes, appended, duplicates });
                 Ok(())
