@@ -161,6 +161,16 @@ struct Identity {
     created_at: Timestamp,
     /// Key of the index's hashes, hexadecimal. Random, so that nobody can choose names that collide.
     index_key: EventId,
+    /// CRC-32C of the other values, each followed by a line feed. A damaged key would make every lookup miss.
+    crc: u32,
+}
+
+impl Identity {
+    fn checksum(&self) -> u32 {
+        let Identity { format, log_id, origin, created_at, index_key, crc: _ } = self;
+        let values = format!("{format}\n{log_id}\n{origin}\n{}\n{index_key}\n", created_at.micros());
+        crc32c::crc32c(values.as_bytes())
+    }
 }
 
 /// A handle to an open store; cheap to clone. The last one dropped closes the store.
@@ -587,7 +597,15 @@ fn identify(env: &Env, dir: &Path, options: &Options, entropy: &mut Entropy) -> 
                     .expected(format!("format {FORMAT_VERSION}"))
                     .found(format.map_or("none".into(), |format| format!("format {format}"))));
             }
-            serde_json::from_value(value).map_err(|error| unknown(error.to_string()))
+            let identity: Identity =
+                serde_json::from_value(value).map_err(|error| unknown(error.to_string()))?;
+            if identity.crc != identity.checksum() {
+                return Err(Error::new(
+                    Code::Corrupted,
+                    format!("{}: the checksum does not hold", path.display()),
+                ));
+            }
+            Ok(identity)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let segments = env.disk.list(&dir.join(LOG_DIR)).unwrap_or_default();
@@ -598,13 +616,15 @@ fn identify(env: &Env, dir: &Path, options: &Options, entropy: &mut Entropy) -> 
                 ));
             }
             let log_id = random_uuid(entropy);
-            let identity = Identity {
+            let mut identity = Identity {
                 format: FORMAT_VERSION,
                 log_id,
                 origin: format!("{}/{log_id}", options.origin),
                 created_at: Timestamp::from_micros(env.clock.now_us()),
                 index_key: random_uuid(entropy),
+                crc: 0,
             };
+            identity.crc = identity.checksum();
             let mut json = serde_json::to_vec_pretty(&identity)
                 .map_err(|error| Error::new(Code::Internal, format!("store.json: {error}")))?;
             json.push(b'\n');

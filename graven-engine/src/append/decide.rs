@@ -112,24 +112,26 @@ fn whole(facts: &mut dyn Facts, operation: Operation, request: &AppendRequest) -
     if !failed.is_empty() {
         return Ok(Decision::Refuse(refusal(failed)));
     }
-    if let Some(condition) = &request.condition
-        && let Some(position) = facts.first_match(condition)?
-    {
-        return Ok(Decision::Refuse(
-            Error::new(Code::ConditionFailed, "an event matches the condition of the append")
-                .expected(
-                    condition
-                        .after
-                        .map_or_else(|| "none".to_owned(), |after| format!("none after position {after}")),
-                )
-                .found(format!("one at position {position}"))
-                .with(Details::ConditionMatch(position)),
-        ));
+    if let Some(error) = condition_failed(facts, request)? {
+        return Ok(Decision::Refuse(error));
     }
     if request.events.is_empty() {
         return Ok(Decision::Done(empty_receipt(facts.head(), request, &states)));
     }
     Ok(Decision::Append { skip: Vec::new() })
+}
+
+/// The refusal if an event matches the condition of an append.
+fn condition_failed(facts: &mut dyn Facts, request: &AppendRequest) -> Result<Option<Error>> {
+    let Some(condition) = &request.condition else { return Ok(None) };
+    let Some(position) = facts.first_match(condition)? else { return Ok(None) };
+    let after =
+        condition.after.map_or_else(|| "none".to_owned(), |after| format!("none after position {after}"));
+    let error = Error::new(Code::ConditionFailed, "an event matches the condition of the append")
+        .expected(after)
+        .found(format!("one at position {position}"))
+        .with(Details::ConditionMatch(position));
+    Ok(Some(error))
 }
 
 /// Whether the events of one stream are there already.
@@ -341,6 +343,11 @@ fn each_event(facts: &mut dyn Facts, request: &AppendRequest) -> Result<Decision
         }
         skip[at] = found.is_some() || !within.insert((*stream, event.id));
         any_new |= !skip[at];
+    }
+    if (any_new || request.events.is_empty())
+        && let Some(error) = condition_failed(facts, request)?
+    {
+        return Ok(Decision::Refuse(error));
     }
     if any_new {
         return Ok(Decision::Append { skip });

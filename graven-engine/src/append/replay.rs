@@ -27,19 +27,21 @@ pub(crate) fn recover(
     let from = From { position: chain.position, offset: chain.offset, previous: chain.previous };
     let mut scratch = Vec::new();
     let end = recovery::replay(&sources.log, chain.log_tag, from, |header, bytes, offset| {
-        if sources.index.open_events() >= index_flush_events {
+        // The last batch may not be durable before the end is repaired; everything before a batch begins is.
+        if header.batch_offset == 0 && sources.index.open_events() >= index_flush_events {
             sources.tiles.sync()?;
             sources.index.freeze(chain.cursor(tally).encode());
             sources.index.durable(chain.position);
         }
         names.batch += 1;
         names.durable_batch = names.batch - 1;
-        replay_frame(sources, chain, tally, names, header, bytes, offset, &mut scratch)
+        replay_frame(sources, chain, tally, names, header, bytes, offset, &mut scratch)?;
+        chain.offset = offset + u64::from(header.length);
+        if let Some(segment) = sources.log.segment_of(header.first) {
+            chain.segment_first = segment.first();
+        }
+        Ok(())
     })?;
-    if let Some(segment) = sources.log.segments().last() {
-        chain.segment_first = segment.first();
-    }
-    chain.offset = end.offset;
     sources.log.set_end(end.offset);
     sources.index.durable(chain.position);
     sources.tiles.write_full()?;

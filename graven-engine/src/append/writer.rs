@@ -450,8 +450,8 @@ impl Writer {
         batch_offset: u64,
     ) -> Result<Receipt> {
         let commit_time = self.shared.env.clock.now_us().max(self.chain.commit_time);
-        let reopened = self.reopenings(operation, &source)?;
-        let undeleting = self.undeletings(&source)?;
+        let reopened = self.reopenings(operation, &source, skip)?;
+        let undeleting = self.undeletings(&source, skip)?;
         // Everything that can fail is done before the first byte: a refused append leaves nothing in the frame.
         for source in reopened.iter().chain([&source]).chain(&undeleting) {
             self.names.resolve(&self.shared.sources, &self.pending, source)?;
@@ -503,19 +503,24 @@ impl Writer {
     }
 
     /// The metadata events that reopen the deleted streams this append writes to.
-    fn reopenings(&mut self, operation: Operation, source: &Source) -> Result<Vec<Source>> {
+    fn reopenings(&mut self, operation: Operation, source: &Source, skip: &[bool]) -> Result<Vec<Source>> {
         let mut reopened = Vec::new();
         if operation == Operation::Tombstone {
             return Ok(reopened);
         }
         let mut written = vec![false; source.request.streams.len()];
-        for (stream, _) in &source.request.events {
+        for (stream, _) in stored_events(source, skip) {
             written[*stream as usize] = true;
         }
         for (write, _) in source.request.streams.iter().zip(written).filter(|(_, written)| *written) {
             let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
             if let StreamState::SoftDeleted(last) = head.state() {
-                let metadata = StreamMetadata::truncated_before(last.next());
+                let metadata =
+                    self.shared.sources.metadata(&self.pending, write.stream.as_str(), |json| {
+                        StreamMetadata::reopened(json, last.next())
+                    })?;
+                let metadata =
+                    metadata.unwrap_or_else(|| Ok(StreamMetadata::truncated_before(last.next())))?;
                 reopened.push(self.metadata_event(&write.stream, metadata)?);
             }
         }
@@ -523,11 +528,11 @@ impl Writer {
     }
 
     /// The metadata events that keep a deleted stream's old events hidden when its metadata is written, which reopens it.
-    fn undeletings(&mut self, source: &Source) -> Result<Vec<Source>> {
+    fn undeletings(&mut self, source: &Source, skip: &[bool]) -> Result<Vec<Source>> {
         let mut undeleting = Vec::new();
         for (at, write) in source.request.streams.iter().enumerate() {
             let Some(described) = write.stream.described() else { continue };
-            let last_written = source.request.events.iter().rev().find(|(stream, _)| *stream as usize == at);
+            let last_written = stored_events(source, skip).rfind(|(stream, _)| *stream as usize == at);
             let Some((_, event)) = last_written else { continue };
             let StreamState::SoftDeleted(last) =
                 self.names.head(&self.shared.sources, &self.pending, &described)?.state()
@@ -554,6 +559,15 @@ impl Writer {
         prepare::hash(&request, &mut hashed);
         Ok(Source { request, kind: Kind::Event, hashed })
     }
+}
+
+/// The events of an append that are not left out.
+fn stored_events<'a>(
+    source: &'a Source,
+    skip: &'a [bool],
+) -> impl DoubleEndedIterator<Item = &'a (u32, NewEvent)> {
+    let events = source.request.events.iter().enumerate();
+    events.filter(|(at, _)| !skip.get(*at).copied().unwrap_or(false)).map(|(_, event)| event)
 }
 
 fn refuse_all(appends: &mut Vec<Prepared>, error: &Error) {

@@ -67,6 +67,9 @@ impl Log {
     pub(crate) fn open(env: &Env, dir: &Path, log_id: [u8; 16], options: &crate::Options) -> Result<Log> {
         let failed = |error: &std::io::Error| Error::io(dir.display(), error);
         env.disk.create_dir(dir).map_err(|error| failed(&error))?;
+        // A process that was killed may have left a name that is not durable, of a segment that is about to be written.
+        env.disk.sync_dir(dir).map_err(|error| failed(&error))?;
+        env.disk.sync_dir(dir.parent().unwrap_or(dir)).map_err(|error| failed(&error))?;
         let mut segments: Vec<Arc<Segment>> = Vec::new();
         for name in env.disk.list(dir).map_err(|error| failed(&error))? {
             let path = dir.join(&name);

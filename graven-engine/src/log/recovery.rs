@@ -34,10 +34,11 @@ pub(crate) struct End {
 }
 
 /// Calls `each` for every whole frame from `from` on, in order, with the frame's bytes and its byte offset; then cuts
-/// off a torn tail.
+/// off a torn tail and makes the last batch durable: a process that was killed, or whose flush failed, may have left it
+/// in the page cache alone.
 ///
 /// # Errors
-/// [`Code::Corrupted`] with file and byte for damage; what `each` returns.
+/// [`Code::Corrupted`] with file and byte for damage; [`Code::Io`]; what `each` returns.
 pub(crate) fn replay(
     log: &Log,
     log_tag: u32,
@@ -79,11 +80,15 @@ fn scan(
             }
         }
         let mut scan = Scan::new(segment)?;
+        let mut batch_at = end.offset;
         let why = loop {
             match scan.frame(end.offset, log_tag, end.position, end.previous)? {
                 Step::Frame(header, bytes) => {
                     if !each(&header, &bytes, end.offset)? {
                         return Ok(end);
+                    }
+                    if header.batch_offset == 0 {
+                        batch_at = end.offset;
                     }
                     end.position = header.end();
                     end.previous = header.crc;
@@ -99,7 +104,10 @@ fn scan(
                     .expected(format!("events up to position {}", next.first()))
                     .found(format!("events up to position {}", end.position)));
             }
-            None if repair => end.torn_bytes = scan.cut_torn_tail(end.offset, log_tag, end.position, why)?,
+            None if repair => {
+                end.torn_bytes = scan.cut_torn_tail(end.offset, log_tag, end.position, why)?;
+                scan.write_again(batch_at, end.offset)?;
+            }
             None => {}
         }
         at += 1;
@@ -168,6 +176,18 @@ impl<'a> Scan<'a> {
             Ok((header, bytes)) => Step::Frame(header, bytes),
             Err(why) => Step::Bad(why),
         })
+    }
+
+    /// Writes the bytes of the last batch once more and flushes them. A flush alone would not do: after one that failed
+    /// the kernel takes what it lost for written.
+    fn write_again(&mut self, from: u64, to: u64) -> Result<()> {
+        if from == to {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| Error::io(self.segment.path.display(), &error);
+        let bytes = self.bytes(from, to - from)?;
+        self.segment.file.write_at(&bytes, from).map_err(failed)?;
+        self.segment.file.sync_data().map_err(failed)
     }
 
     /// Decides what a bad frame at `offset` is. Torn: overwrites it with zeros and returns the bytes cut off.

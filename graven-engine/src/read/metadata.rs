@@ -61,6 +61,16 @@ impl StreamMetadata {
         Bytes::from(format!("{{\"$tb\":{revision}}}"))
     }
 
+    /// The object of a deleted stream that is reopened: `$tb` hides what was deleted, other keys stay as they are.
+    ///
+    /// # Errors
+    /// As [`StreamMetadata::parse`].
+    pub(crate) fn reopened(json: &[u8], before: Revision) -> Result<Bytes> {
+        let mut object = object(json)?;
+        object.insert("$tb".into(), before.0.into());
+        text(&object)
+    }
+
     /// The same object with `$tb` raised to a revision; other keys stay as they are.
     ///
     /// # Errors
@@ -69,9 +79,7 @@ impl StreamMetadata {
         let mut object = object(json)?;
         let before = self.truncate_before.unwrap_or_default().max(revision.0);
         object.insert("$tb".into(), before.into());
-        let bytes = serde_json::to_vec(&object)
-            .map_err(|error| Error::new(Code::Internal, format!("metadata cannot be written: {error}")))?;
-        Ok(Bytes::from(bytes))
+        text(&object)
     }
 
     /// First revision a read shows, by count and truncation, of a stream whose last revision is `last`.
@@ -95,6 +103,12 @@ fn object(json: &[u8]) -> Result<Map<String, Value>> {
             .found(other.to_string())),
         Err(error) => Err(invalid(format!("stream metadata is not JSON: {error}")).expected("a JSON object")),
     }
+}
+
+fn text(object: &Map<String, Value>) -> Result<Bytes> {
+    serde_json::to_vec(object)
+        .map(Bytes::from)
+        .map_err(|error| Error::new(Code::Internal, format!("metadata cannot be written: {error}")))
 }
 
 fn invalid(message: String) -> Error {
