@@ -1,0 +1,172 @@
+//! The HTTP server: everything under `/v1`, health, metrics and the OpenAPI document, on one port.
+//!
+//! `main` calls [`serve`] with an open store. Files are named after what is asked: [`append`], [`import`], [`read`]
+//! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`]. The server never
+//! decides anything about events: it reads requests, bounds them, calls the store and writes answers. No handler
+//! blocks a runtime thread: file reads go through [`blocking`], appends are awaited.
+
+mod answer_room;
+mod append;
+mod append_body;
+mod body;
+mod feed;
+mod follow;
+mod import;
+mod info;
+mod json;
+mod lookup;
+mod media;
+mod metrics;
+mod ndjson;
+mod openapi;
+mod page;
+mod path;
+mod preconditions;
+mod problem;
+mod query_params;
+mod read;
+mod read_options;
+mod routes;
+mod schema;
+mod serve;
+mod socket;
+mod streams;
+
+pub(crate) use openapi::openapi_json;
+pub(crate) use serve::serve;
+
+use answer_room::AnswerRoom;
+use graven_engine::Store;
+use graven_engine::env::{Entropy, Env};
+use graven_model::{Code, Error, EventId, Result, limits};
+use metrics::Metrics;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// How to serve. [`ServeOptions::new`] gives the defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct ServeOptions {
+    /// Where to listen; port 0 lets the system choose.
+    pub(crate) listen: SocketAddr,
+    /// Listen on an address other machines reach, although nobody is asked who he is.
+    pub(crate) insecure: bool,
+    /// How long requests in flight may take after shutdown began.
+    pub(crate) shutdown_grace: Duration,
+    /// Connections at a time.
+    pub(crate) connections_max: usize,
+    /// Bytes of one request body.
+    pub(crate) body_bytes_max: usize,
+    /// Bytes of all request bodies held at a time.
+    pub(crate) bodies_bytes_max: usize,
+    /// How long a client may take for a request's head, and stay silent between requests.
+    pub(crate) head_timeout: Duration,
+    /// How long a body may pause.
+    pub(crate) body_idle_timeout: Duration,
+    /// How long a request waits for room for its body.
+    pub(crate) body_room_timeout: Duration,
+    /// How long an append may take until it is durable.
+    pub(crate) append_timeout: Duration,
+    /// How long a client may leave an answer unread before it is cut off.
+    pub(crate) stall_timeout: Duration,
+    /// Pause between keep-alive comments of a silent event stream.
+    pub(crate) keep_alive: Duration,
+}
+
+impl ServeOptions {
+    /// The defaults for an address.
+    pub(crate) fn new(listen: SocketAddr) -> ServeOptions {
+        ServeOptions {
+            listen,
+            insecure: false,
+            shutdown_grace: Duration::from_secs(10),
+            connections_max: limits::HTTP_CONNECTIONS_MAX,
+            body_bytes_max: limits::HTTP_BODY_BYTES_MAX,
+            bodies_bytes_max: limits::HTTP_BODIES_BYTES_MAX,
+            head_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(30),
+            body_room_timeout: Duration::from_secs(30),
+            append_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Page reads that run at a time: more would only wait for each other.
+const READS_MAX: usize = 32;
+
+/// What every handler shares.
+struct App {
+    store: Store,
+    options: ServeOptions,
+    metrics: Metrics,
+    /// Room for request bodies, in bytes.
+    bodies: Arc<Semaphore>,
+    /// Page reads under way.
+    reads: Semaphore,
+    /// Room for answers that wait for their readers.
+    answers: AnswerRoom,
+    /// True once shutdown began.
+    stopping: watch::Receiver<bool>,
+    ids: Mutex<Entropy>,
+}
+
+impl App {
+    fn new(store: Store, options: ServeOptions, stopping: watch::Receiver<bool>) -> std::io::Result<App> {
+        Ok(App {
+            store,
+            metrics: Metrics::new(),
+            bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
+            reads: Semaphore::new(READS_MAX),
+            answers: AnswerRoom::new(),
+            stopping,
+            ids: Mutex::new(Env::real().entropy(0x6874_7470)?),
+            options,
+        })
+    }
+
+    /// A random UUID (version 4) for an event that came without one.
+    fn new_event_id(&self) -> EventId {
+        let mut bytes: [u8; 16] =
+            self.ids.lock().expect("nothing panics while it holds the generator").bytes();
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        EventId(bytes)
+    }
+
+    /// Runs one read of the store on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _turn = self.reads.acquire().await.expect("the semaphore of reads is never closed");
+        let app = self.clone();
+        blocking(move || work(&app.store)).await
+    }
+}
+
+/// Runs work on a thread that may block.
+///
+/// # Errors
+/// Those of `work`; [`Code::Internal`] if it panics; [`Code::Unavailable`] if the runtime is ending.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => {
+            Err(Error::new(Code::Internal, "the request panicked; the log says where"))
+        }
+        Err(_) => Err(stopping()),
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Code::Unavailable, "the server is stopping")
+}
+
+#[cfg(test)]
+mod tests;

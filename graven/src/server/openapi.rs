@@ -1,0 +1,93 @@
+//! The OpenAPI document, made of the handlers' annotations and [`super::schema`].
+
+use super::problem::Answer;
+use super::{append, import, info, lookup, metrics, read, schema, streams};
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use std::sync::LazyLock;
+use utoipa::openapi::{OpenApi as Document, Ref, RefOr};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Graven",
+        description = "An event store that can prove its history. Every failure is `application/problem+json` with a \
+            stable code. Unknown fields and parameters are errors.",
+        license(name = "MIT OR Apache-2.0"),
+        contact(),
+    ),
+    servers((url = "/", description = "This server")),
+    tags(
+        (name = "append", description = "Write events"),
+        (name = "read", description = "Read and follow events"),
+        (name = "streams", description = "Whole streams"),
+        (name = "server", description = "Health and numbers"),
+    ),
+    paths(
+        append::to_stream,
+        append::to_streams,
+        import::import,
+        read::stream,
+        read::all,
+        read::category,
+        read::event_type,
+        read::tag,
+        read::query,
+        lookup::by_revision,
+        lookup::by_id,
+        lookup::by_position,
+        streams::list,
+        streams::info,
+        streams::metadata,
+        streams::set_metadata,
+        streams::truncate,
+        streams::delete,
+        info::stats,
+        info::info,
+        info::live,
+        info::ready,
+        metrics::metrics,
+        openapi,
+    ),
+    components(schemas(schema::Page, schema::Line), responses(schema::ProblemResponse)),
+    modifiers(&AnyProblem),
+)]
+struct Api;
+
+/// Any call can fail as the error table says, whatever else it answers.
+struct AnyProblem;
+
+impl Modify for AnyProblem {
+    fn modify(&self, document: &mut Document) {
+        for item in document.paths.paths.values_mut() {
+            for operation in
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+            {
+                let problem = RefOr::Ref(Ref::from_response_name("ProblemResponse"));
+                operation.responses.responses.entry("default".to_owned()).or_insert(problem);
+            }
+        }
+    }
+}
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let mut text = Api::openapi().to_pretty_json().expect("the document is made of plain values");
+    text.push('\n');
+    text
+});
+
+/// The document as pretty-printed JSON, with a line break at the end.
+pub(crate) fn openapi_json() -> String {
+    DOCUMENT.clone()
+}
+
+/// This document
+///
+/// OpenAPI 3.1.
+#[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi",
+    responses((status = 200, description = "The document", content_type = "application/json")))]
+pub(super) async fn openapi() -> Answer {
+    let content_type = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, content_type)], DOCUMENT.as_str()).into_response())
+}

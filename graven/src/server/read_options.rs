@@ -1,0 +1,406 @@
+//! From where, which way, how much: the options all reads share, out of a query string or a body.
+
+use super::json::Form;
+use super::query_params::{self, QueryParams, wrong};
+use graven_model::{
+    Code, Cursor, Direction, Error, EventFilter, Pattern, Position, ReadRequest, Result, Revision, Selector,
+    Start, Text, Timestamp, limits,
+};
+use serde::Deserialize;
+
+/// Options of one read, not yet tied to a selector.
+#[derive(Debug, Default)]
+pub(super) struct ReadOptions {
+    from: Option<From>,
+    position: Option<u64>,
+    direction: Option<Direction>,
+    limit: Option<u64>,
+    bytes: Option<u64>,
+    cursor: Option<String>,
+    filter: EventFilter,
+    base64: bool,
+}
+
+/// The place to begin, before it is known what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Start,
+    End,
+    Number(u64),
+    Time(Timestamp),
+}
+
+impl From {
+    fn parse(text: &str) -> Result<From> {
+        match text {
+            "start" => Ok(From::Start),
+            "end" => Ok(From::End),
+            _ => {
+                if let Ok(number) = text.parse() {
+                    return Ok(From::Number(number));
+                }
+                // A '+' that was not percent-encoded arrives as a blank.
+                Timestamp::parse(&text.replace(' ', "+"))
+                    .map(From::Time)
+                    .map_err(|_| wrong("from", "start, end, a whole number or an RFC 3339 time", text))
+            }
+        }
+    }
+}
+
+/// `from` in a body: text or a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FromField {
+    Number(u64),
+    Text(String),
+}
+
+/// The options as fields of a body, beside `query`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QueryReadBody {
+    pub(super) query: super::append_body::QueryBody,
+    from: Option<FromField>,
+    position: Option<u64>,
+    direction: Option<String>,
+    limit: Option<u64>,
+    bytes: Option<u64>,
+    cursor: Option<String>,
+    #[serde(default)]
+    stream_prefix: Vec<Text>,
+    stream_regex: Option<Text>,
+    #[serde(default)]
+    type_prefix: Vec<Text>,
+    type_regex: Option<Text>,
+    #[serde(default)]
+    exclude_system: bool,
+    payload: Option<String>,
+}
+
+impl QueryReadBody {
+    /// Splits the body into query and options.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for an option that does not read.
+    pub(super) fn split(self) -> Result<(graven_model::Query, ReadOptions)> {
+        let from = match self.from {
+            None => None,
+            Some(FromField::Number(number)) => Some(From::Number(number)),
+            Some(FromField::Text(text)) => Some(From::parse(&text)?),
+        };
+        let options = ReadOptions {
+            from,
+            position: self.position,
+            direction: self.direction.as_deref().map(direction).transpose()?,
+            limit: self.limit,
+            bytes: self.bytes,
+            cursor: self.cursor,
+            filter: EventFilter {
+                stream: pattern("stream", self.stream_prefix, self.stream_regex)?,
+                event_type: pattern("type", self.type_prefix, self.type_regex)?,
+                exclude_system: self.exclude_system,
+            },
+            base64: self.payload.as_deref().map(payload).transpose()?.unwrap_or(false),
+        };
+        Ok((self.query.into(), options))
+    }
+}
+
+impl ReadOptions {
+    /// Takes the options out of a query string.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for an option that does not read.
+    pub(super) fn from_query(params: &mut QueryParams) -> Result<ReadOptions> {
+        let prefixes = |values: Vec<String>| -> Vec<Text> {
+            values
+                .iter()
+                .flat_map(|value| value.split(','))
+                .filter(|prefix| !prefix.is_empty())
+                .map(Text::from)
+                .collect()
+        };
+        Ok(ReadOptions {
+            from: params.text("from")?.as_deref().map(From::parse).transpose()?,
+            position: params.number("position")?,
+            direction: params.text("direction")?.as_deref().map(direction).transpose()?,
+            limit: params.number("limit")?,
+            bytes: params.number("bytes")?,
+            cursor: params.text("cursor")?,
+            filter: EventFilter {
+                stream: pattern(
+                    "stream",
+                    prefixes(params.all("stream_prefix")),
+                    params.text("stream_regex")?.map(Text::from),
+                )?,
+                event_type: pattern(
+                    "type",
+                    prefixes(params.all("type_prefix")),
+                    params.text("type_regex")?.map(Text::from),
+                )?,
+                exclude_system: params.flag("exclude_system")?,
+            },
+            base64: params.text("payload")?.as_deref().map(payload).transpose()?.unwrap_or(false),
+        })
+    }
+
+    /// How many events are wanted in all, if the reader said so.
+    ///
+    /// # Errors
+    /// [`Code::InvalidLimit`] for zero.
+    pub(super) fn total(&self) -> Result<Option<u64>> {
+        match self.limit {
+            Some(0) => Err(limit_error("at least 1", 0)),
+            other => Ok(other),
+        }
+    }
+
+    /// How payloads are written.
+    pub(super) fn form(&self, one_line: bool) -> Form {
+        Form { one_line, base64: self.base64 }
+    }
+
+    /// The request for one page.
+    ///
+    /// # Errors
+    /// [`Code::InvalidLimit`], [`Code::InvalidCursor`], or [`Code::BadRequest`] for two places to begin.
+    pub(super) fn page(self, selector: Selector) -> Result<ReadRequest> {
+        let limit = match self.total()? {
+            None => limits::PAGE_EVENTS_DEFAULT,
+            Some(limit) => u32::try_from(limit)
+                .ok()
+                .filter(|limit| *limit <= limits::PAGE_EVENTS_MAX)
+                .ok_or_else(|| limit_error(&format!("1 to {} a page", limits::PAGE_EVENTS_MAX), limit))?,
+        };
+        let bytes_max = match self.bytes {
+            None => limits::PAGE_BYTES_DEFAULT,
+            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, limits::PAGE_BYTES_MAX),
+        };
+        let mut request = self.stream_of_pages(selector)?;
+        request.limit = limit;
+        request.bytes_max = bytes_max;
+        Ok(request)
+    }
+
+    /// The request for the first of all pages, whose bounds the server chooses.
+    ///
+    /// # Errors
+    /// As [`ReadOptions::page`].
+    pub(super) fn stream_of_pages(self, selector: Selector) -> Result<ReadRequest> {
+        let direction = self.direction.unwrap_or_default();
+        let start = self.start(&selector, direction)?;
+        Ok(ReadRequest { start, direction, filter: self.filter, ..ReadRequest::new(selector) })
+    }
+
+    /// Where a follower begins: after the last event it saw, if it says so, else as a read would. Followers begin
+    /// *after* a place, reads *at* it.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for an option that means nothing to a follower, and as [`ReadOptions::page`].
+    pub(super) fn follow(
+        self,
+        selector: &Selector,
+        last_event_id: Option<&str>,
+    ) -> Result<(Start, EventFilter)> {
+        if self.direction == Some(Direction::Backward) {
+            return Err(wrong("direction", "forward, because an event stream has no end", "backward"));
+        }
+        if self.limit.is_some() || self.bytes.is_some() {
+            return Err(Error::new(Code::BadRequest, "an event stream has no limit")
+                .expected("neither limit nor bytes"));
+        }
+        if let Some(text) = last_event_id {
+            let position = text.trim().parse().map_err(|_| wrong("Last-Event-ID", "a position", text))?;
+            return Ok((Start::Position(Position(position)), self.filter));
+        }
+        let after = match self.start(selector, Direction::Forward)? {
+            Start::Revision(Revision(at)) => {
+                at.checked_sub(1).map_or(Start::Start, |at| Start::Revision(Revision(at)))
+            }
+            Start::Position(Position(at)) => {
+                at.checked_sub(1).map_or(Start::Start, |at| Start::Position(Position(at)))
+            }
+            other => other,
+        };
+        Ok((after, self.filter))
+    }
+
+    fn start(&self, selector: &Selector, direction: Direction) -> Result<Start> {
+        if self.from.is_some() && self.position.is_some() {
+            return Err(
+                Error::new(Code::BadRequest, "both from and position are given").expected("one of them")
+            );
+        }
+        // A cursor wins, so that a client may repeat the request it began with.
+        if let Some(cursor) = &self.cursor {
+            return Cursor::decode(cursor)?.check(selector, direction);
+        }
+        if let Some(position) = self.position {
+            return Ok(Start::Position(Position(position)));
+        }
+        Ok(match (self.from, direction) {
+            (Some(From::Start), _) | (None, Direction::Forward) => Start::Start,
+            (Some(From::End), _) | (None, Direction::Backward) => Start::End,
+            (Some(From::Time(time)), _) => Start::Time(time),
+            (Some(From::Number(number)), _) => match selector {
+                Selector::Stream(_) => Start::Revision(Revision(number)),
+                _ => Start::Position(Position(number)),
+            },
+        })
+    }
+}
+
+fn direction(text: &str) -> Result<Direction> {
+    match text {
+        "forward" => Ok(Direction::Forward),
+        "backward" => Ok(Direction::Backward),
+        other => Err(wrong("direction", "forward or backward", other)),
+    }
+}
+
+fn payload(text: &str) -> Result<bool> {
+    match text {
+        "json" => Ok(false),
+        "base64" => Ok(true),
+        other => Err(wrong("payload", "json or base64", other)),
+    }
+}
+
+fn pattern(what: &str, prefixes: Vec<Text>, regex: Option<Text>) -> Result<Option<Pattern>> {
+    match (prefixes.is_empty(), regex) {
+        (true, None) => Ok(None),
+        (false, None) => Ok(Some(Pattern::Prefixes(prefixes))),
+        (true, Some(regex)) => Ok(Some(Pattern::Regex(regex))),
+        (false, Some(_)) => {
+            Err(Error::new(Code::InvalidFilter, format!("both {what}_prefix and {what}_regex are given"))
+                .expected("one of them"))
+        }
+    }
+}
+
+fn limit_error(expected: &str, found: u64) -> Error {
+    Error::new(Code::InvalidLimit, "limit is outside its bounds").expected(expected).found(found.to_string())
+}
+
+/// The reference to the next page: the same query with the cursor instead of the place it began at. Relative to the
+/// path that was asked.
+pub(super) fn next_link(query: Option<&str>, cursor: &str) -> String {
+    let mut link = String::from("<?cursor=");
+    link.push_str(cursor);
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let name = pair.split('=').next().unwrap_or_default();
+        if matches!(name, "cursor" | "from" | "position") {
+            continue;
+        }
+        link.push('&');
+        for (index, part) in pair.splitn(2, '=').enumerate() {
+            if index > 0 {
+                link.push('=');
+            }
+            // Decoded once already, so it decodes again.
+            let decoded = query_params::decode(part).unwrap_or_default();
+            query_params::encode(&mut link, &decoded);
+        }
+    }
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graven_model::StreamName;
+
+    fn options(query: &str) -> Result<ReadOptions> {
+        let mut params = QueryParams::parse(Some(query))?;
+        let options = ReadOptions::from_query(&mut params)?;
+        params.finish()?;
+        Ok(options)
+    }
+
+    fn stream() -> Selector {
+        Selector::Stream(StreamName::new("s").unwrap())
+    }
+
+    fn start_of(query: &str, selector: Selector) -> Start {
+        options(query).unwrap().page(selector).unwrap().start
+    }
+
+    #[test]
+    fn a_number_is_a_revision_of_a_stream_and_a_position_elsewhere() {
+        assert_eq!(start_of("from=7", stream()), Start::Revision(Revision(7)));
+        assert_eq!(start_of("from=7", Selector::All), Start::Position(Position(7)));
+        assert_eq!(start_of("position=7", stream()), Start::Position(Position(7)));
+        assert_eq!(start_of("", stream()), Start::Start);
+        assert_eq!(start_of("direction=backward", stream()), Start::End);
+        assert_eq!(start_of("from=start&direction=backward", stream()), Start::Start);
+        let time = Timestamp::parse("2011-10-01T00:38:44+02:00").unwrap();
+        assert_eq!(start_of("from=2011-10-01T00:38:44+02:00", stream()), Start::Time(time));
+        assert_eq!(start_of("from=2011-10-01T00:38:44%2B02:00", stream()), Start::Time(time));
+    }
+
+    #[test]
+    fn options_outside_their_bounds_are_refused() {
+        for (query, code) in [
+            ("limit=0", Code::InvalidLimit),
+            ("limit=10001", Code::InvalidLimit),
+            ("limit=x", Code::BadRequest),
+            ("from=yesterday", Code::BadRequest),
+            ("from=-1", Code::BadRequest),
+            ("direction=up", Code::BadRequest),
+            ("payload=xml", Code::BadRequest),
+            ("from=1&position=1", Code::BadRequest),
+            ("cursor=x", Code::InvalidCursor),
+            ("stream_prefix=a&stream_regex=b", Code::InvalidFilter),
+            ("fro=1", Code::BadRequest),
+        ] {
+            let error = options(query).and_then(|options| options.page(Selector::All)).unwrap_err();
+            assert_eq!(error.code, code, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_belongs_to_its_read() {
+        let cursor = Cursor::new(&Selector::All, Direction::Forward, Start::Position(Position(9))).encode();
+        assert_eq!(start_of(&format!("cursor={cursor}"), Selector::All), Start::Position(Position(9)));
+        assert_eq!(
+            start_of(&format!("cursor={cursor}&from=end"), Selector::All),
+            Start::Position(Position(9))
+        );
+        let other = options(&format!("cursor={cursor}")).unwrap().page(stream()).unwrap_err();
+        assert_eq!(other.code, Code::InvalidCursor);
+        let back =
+            options(&format!("cursor={cursor}&direction=backward")).unwrap().page(Selector::All).unwrap_err();
+        assert_eq!(back.code, Code::InvalidCursor);
+    }
+
+    #[test]
+    fn a_follower_begins_after_what_a_read_begins_at() {
+        let after = |query: &str, last| options(query).unwrap().follow(&Selector::All, last).unwrap().0;
+        assert_eq!(after("from=7", None), Start::Position(Position(6)));
+        assert_eq!(after("from=0", None), Start::Start);
+        assert_eq!(after("from=end", None), Start::End);
+        assert_eq!(after("from=7", Some("41")), Start::Position(Position(41)));
+        assert!(options("").unwrap().follow(&Selector::All, Some("x")).is_err());
+        assert!(options("limit=1").unwrap().follow(&Selector::All, None).is_err());
+        assert!(options("direction=backward").unwrap().follow(&Selector::All, None).is_err());
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_keeps_what_the_read_was() {
+        let link = next_link(Some("from=3&limit=2&tag=a%20b&stream_prefix=x,y"), "abc");
+        assert_eq!(link, "<?cursor=abc&limit=2&tag=a%20b&stream_prefix=x%2Cy>; rel=\"next\"");
+    }
+
+    #[test]
+    fn the_same_options_stand_in_a_body() {
+        let body = br#"{"query":{"items":[{"types":["A"]}]},"from":7,"limit":2,"type_prefix":["A"],"payload":"base64"}"#;
+        let parsed: QueryReadBody = super::super::append_body::parse(body).unwrap();
+        let (query, options) = parsed.split().unwrap();
+        assert!(options.form(false).base64);
+        let request = options.page(Selector::Query(query)).unwrap();
+        assert_eq!((request.start, request.limit), (Start::Position(Position(7)), 2));
+        assert_eq!(request.filter.event_type, Some(Pattern::Prefixes(vec!["A".into()])));
+    }
+}
