@@ -159,6 +159,7 @@ impl Index {
     }
 
     /// Candidates there are for the events of a term, durable or not.
+    #[cfg(test)]
     pub(crate) fn count(&self, term: Term) -> u64 {
         let (terms, key) = term.parts();
         let mut count = 0;

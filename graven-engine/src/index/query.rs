@@ -41,6 +41,7 @@ pub(crate) struct Item {
 pub(crate) enum Term {
     Type(u64),
     Tag(u64),
+    #[cfg(test)]
     Category(u64),
 }
 
@@ -49,6 +50,7 @@ impl Term {
         match self {
             Term::Type(key) => (Terms::Type, key),
             Term::Tag(key) => (Terms::Tag, key),
+            #[cfg(test)]
             Term::Category(key) => (Terms::Category, key),
         }
     }
