@@ -10,6 +10,7 @@ use graven_model::{
     StreamName,
 };
 use graven_proof::Hash;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub(crate) struct Pending {
     being_made: Vec<PendingEvent>,
     /// Positions from here on are not looked at; `None` for the writer, who sees everything.
     below: Option<u64>,
+    /// What the lookups of this batch read last.
+    reader: RefCell<Option<Reader>>,
 }
 
 impl Pending {
@@ -65,6 +68,9 @@ impl Pending {
             self.on_their_way.pop_front();
         }
         debug_assert!(self.being_made.is_empty());
+        if let Some(reader) = self.reader.get_mut() {
+            reader.forget();
+        }
         self.first = first;
     }
 
@@ -152,7 +158,9 @@ impl Sources {
             }));
         }
         let offset = self.offset(position)?;
-        let fetched = Reader::new(&self.log).fetch(position, offset)?;
+        let mut reader = pending.reader.borrow_mut();
+        let fetched = reader.get_or_insert_with(|| Reader::new(&self.log)).fetch(position, offset)?;
+        drop(reader);
         let record = fetched.record()?;
         Ok(look(&View {
             stream: record.stream,

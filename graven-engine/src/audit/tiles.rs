@@ -130,6 +130,7 @@ impl Tiles {
     }
 
     /// Adds the next leaves, in memory.
+    #[cfg(test)]
     pub(crate) fn push(&self, hashes: &[Hash]) {
         self.push_tiled(hashes, &[]);
     }

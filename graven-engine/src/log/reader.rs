@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Bytes read at once around a record looked up on its own.
 const POINT_BYTES: usize = 2048;
-/// Bytes read at once when records are read in order.
+/// Bytes read at once, at the most, when records are asked for in order: each read is four times the one before.
 const SEQUENTIAL_BYTES: usize = 256 << 10;
 
 /// A record that was read and checked, with what its frame says of it.
@@ -38,8 +38,8 @@ impl Fetched {
 }
 
 /// A reader with a small memory of what it read last. One for each read; not shared.
-pub(crate) struct Reader<'a> {
-    log: &'a Log,
+pub(crate) struct Reader {
+    log: Arc<Log>,
     segment: Option<Arc<Segment>>,
     chunk: Bytes,
     chunk_start: u64,
@@ -48,15 +48,22 @@ pub(crate) struct Reader<'a> {
     ahead: usize,
 }
 
-impl<'a> Reader<'a> {
-    /// For records here and there.
-    pub(crate) fn new(log: &'a Log) -> Reader<'a> {
-        Reader { log, segment: None, chunk: Bytes::new(), chunk_start: 0, frame: None, ahead: POINT_BYTES }
+impl Reader {
+    pub(crate) fn new(log: &Arc<Log>) -> Reader {
+        Reader {
+            log: Arc::clone(log),
+            segment: None,
+            chunk: Bytes::new(),
+            chunk_start: 0,
+            frame: None,
+            ahead: POINT_BYTES,
+        }
     }
 
-    /// For records one after the other.
-    pub(crate) fn sequential(log: &'a Log) -> Reader<'a> {
-        Reader { ahead: SEQUENTIAL_BYTES, ..Reader::new(log) }
+    /// Forgets what was read. Needed before reading what was written meanwhile: bytes read ahead may be older.
+    pub(crate) fn forget(&mut self) {
+        self.chunk = Bytes::new();
+        self.frame = None;
     }
 
     /// Reads the record of a position, whose byte offset the index knows.
@@ -131,6 +138,10 @@ impl<'a> Reader<'a> {
             return Ok(self.chunk.slice(start..start + length));
         }
         let segment = self.segment.as_ref().expect("a segment was entered");
+        let chunk_end = self.chunk_start + self.chunk.len() as u64;
+        let goes_on =
+            !self.chunk.is_empty() && (self.chunk_start..=chunk_end + POINT_BYTES as u64).contains(&offset);
+        self.ahead = if goes_on { (self.ahead * 4).min(SEQUENTIAL_BYTES) } else { POINT_BYTES };
         let mut buffer = BytesMut::zeroed(length.max(self.ahead));
         let read = segment.file.read_at(&mut buffer, offset).map_err(|error| {
             Error::io(format_args!("{} at byte {offset}", segment.path.display()), &error)

@@ -168,9 +168,7 @@ const STEP: usize = 512;
 /// Reads from a position on, in either direction, until a bound or the end is reached.
 pub(crate) fn scan(scan: &Scan<'_>, from: u64) -> Result<Scanned> {
     let mut found = Found { scan, events: Vec::new(), bytes: 0, looked_at: 0 };
-    let in_order = matches!(scan.selector, Selector::All) && scan.direction == Direction::Forward;
-    let mut reader =
-        if in_order { Reader::sequential(&scan.sources.log) } else { Reader::new(&scan.sources.log) };
+    let mut reader = Reader::new(&scan.sources.log);
     let mut from = from;
     let mut candidates = Vec::new();
     let mut offsets = Vec::new();
