@@ -5,6 +5,7 @@ mod cli_support;
 use cli_support::{GRAVEN, Server, command, finish};
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 struct Tail {
     child: Child,
@@ -18,6 +19,18 @@ impl Tail {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Tail { child, lines }
+    }
+
+    /// Waits until the server counts a follower.
+    fn wait_until_connected(&self, server: &Server) {
+        let metrics = || {
+            let mut answer = ureq::get(format!("{}/metrics", server.url)).call().unwrap();
+            answer.body_mut().read_to_string().unwrap()
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !metrics().contains("graven_follow_followers 1") {
+            assert!(Instant::now() < deadline, "nobody follows");
+        }
     }
 
     /// The payload number of the next event.
@@ -70,7 +83,11 @@ fn after_a_restart_of_the_server_it_goes_on_without_gap_or_repetition() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path());
     let address = server.address().to_owned();
-    let mut tail = Tail::start(&server, &["--category", "a", "--from", "start"]);
+    // Of an empty log, "from the end" is from the start, also on a later connection.
+    let mut tail = Tail::start(&server, &["--category", "a"]);
+    tail.wait_until_connected(&server);
+    server.crash();
+    server = Server::start_at(dir.path(), &address);
     let mut number = 0;
     for round in 0..3 {
         for _ in 0..3 {

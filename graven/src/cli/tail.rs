@@ -107,6 +107,8 @@ impl Tail {
                     self.left = self.left.map(|left| left - 1);
                 }
                 "problem" => return Err(problem::to_error(0, message.data.as_bytes(), client.base()).into()),
+                // Caught up without a position: the log is empty, so everything that comes is new.
+                "caught-up" if message.id.is_none() && self.last_id.is_none() => self.from = "start".into(),
                 _ => {}
             }
             if message.id.is_some() {

@@ -92,7 +92,7 @@ impl Rejects {
         let Some(file) = file else { return Ok(None) };
         file.flush().map_err(|error| Error::io(format!("write {}", path.display()), &error))?;
         let total: u64 = reasons.values().map(|reason| reason.lines).sum();
-        let mut text = format!("{} bad lines are in {}:", show_count(total), path.display());
+        let mut text = format!("bad lines: {}, written to {}", show_count(total), path.display());
         for Reason { code, lines, first } in reasons.values() {
             text +=
                 &format!("\n  {:>8} × {code} {}, first in {first}", show_count(*lines), code.entry().name);
