@@ -116,6 +116,9 @@ mod tests {
             assert_eq!(error.expected.as_deref(), Some("application/json, application/cloudevents+json"));
         }
         assert!(BodyType::of(&HeaderMap::new(), &accepted).is_err());
+        let mut compressed = headers(header::CONTENT_TYPE, "application/json");
+        compressed.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(BodyType::of(&compressed, &accepted).unwrap_err().code, Code::UnsupportedMediaType);
     }
 
     #[test]
