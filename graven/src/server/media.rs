@@ -31,6 +31,11 @@ impl BodyType {
     /// # Errors
     /// [`Code::UnsupportedMediaType`], naming the accepted ones.
     pub(super) fn of(headers: &HeaderMap, accepted: &[BodyType]) -> Result<BodyType> {
+        if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+            return Err(Error::new(Code::UnsupportedMediaType, "the body is compressed")
+                .expected("no Content-Encoding")
+                .found(format!("{coding:?}")));
+        }
         let given =
             headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("not visible ASCII"));
         let essence = given.map(|text| text.split(';').next().unwrap_or_default().trim());
