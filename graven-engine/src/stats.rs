@@ -2,7 +2,8 @@
 
 use foldhash::HashMap;
 use graven_model::{Text, ids, limits};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeMap;
 
 /// Events and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,8 +56,15 @@ pub(crate) struct Tally {
     user_streams: u64,
     system: Counts,
     system_streams: u64,
+    #[serde(serialize_with = "by_name")]
     types: HashMap<Text, Counts>,
+    #[serde(serialize_with = "by_name")]
     categories: HashMap<Text, (Counts, u64)>,
+}
+
+/// The same counts are the same bytes on disk.
+fn by_name<T: Serialize, S: Serializer>(names: &HashMap<Text, T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(names.iter().collect::<BTreeMap<_, _>>())
 }
 
 /// Name under which everything beyond [`limits::STATISTICS_NAMES_MAX`] is counted.

@@ -5,7 +5,7 @@ use super::names::{Gate, Names};
 use crate::env::Entropy;
 use crate::index::Entry;
 use crate::log::Edge;
-use crate::log::frame::{self, Header, Secrets};
+use crate::log::frame::{self, Header, NewRecord, Secrets};
 use crate::stats::Tally;
 use graven_model::event::Kind;
 use graven_model::{Revision, ids};
@@ -271,16 +271,9 @@ impl<'a> FrameWriter<'a> {
             data_seed: hashed.data_seed,
             metadata_seed: hashed.metadata_seed,
         };
-        frame::encode_record(
-            self.out,
-            self.start,
-            position,
-            stream.as_str(),
-            revision,
-            source.kind,
-            event,
-            &secrets,
-        );
+        let new =
+            NewRecord { stream: stream.as_str(), revision, kind: source.kind, event, secrets: &secrets };
+        frame::encode_record(self.out, self.start, position, &new);
         let stream_term = hasher.stream(stream.as_str());
         self.places.push(IndexPlace {
             record,

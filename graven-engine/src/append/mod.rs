@@ -2,6 +2,7 @@
 //!
 //! The write path reads from top to bottom in `writer.rs`.
 
+mod committer;
 mod decide;
 mod facts;
 mod frames;
@@ -9,6 +10,7 @@ mod names;
 mod prepare;
 mod queue;
 mod replay;
+mod shared;
 mod writer;
 
 pub(crate) use facts::{Pending, Sources, subject_tag};
@@ -17,7 +19,8 @@ pub(crate) use names::Names;
 pub(crate) use prepare::{METADATA_TYPE, Operation, Prepared, TOMBSTONE_TYPE, prepare};
 pub(crate) use queue::Queue;
 pub(crate) use replay::recover;
-pub(crate) use writer::{Shared, Writer};
+pub(crate) use shared::Shared;
+pub(crate) use writer::Writer;
 
 use graven_model::{Code, Error, Receipt, Result};
 use std::pin::Pin;

@@ -4,243 +4,26 @@
 //! flight and nothing waiting the writer commits by itself, which saves a lone append one thread hop. Outcomes of a batch,
 //! refusals included, are only told after everything they were judged by is durable.
 
+use super::committer::{Committer, Ready};
 use super::decide::{Decision, Facts, decide};
-use super::facts::{Pending, PendingEvent, Place, Source, Sources};
+use super::facts::{Pending, Place, Source, Sources};
 use super::frames::{Chain, FrameWriter};
 use super::names::Names;
+use super::shared::Shared;
 use super::{Operation, Prepared, Queue, prepare};
-use crate::env::{Entropy, Env, spawn_named};
-use crate::journal::{Batch, Journal, Outcome, Tail};
+use crate::env::{Entropy, spawn_named};
+use crate::journal::{Batch, Journal, Tail};
 use crate::log::Placement;
 use crate::read::metadata::StreamMetadata;
-use crate::stats::Tally;
 use bytes::Bytes;
 use graven_model::append::{Condition, Expected, StreamReceipt, StreamState, StreamWrite};
 use graven_model::event::{Kind, NewEvent};
 use graven_model::{
     AppendRequest, Code, Error, EventId, Position, Receipt, Result, Revision, StreamName, Timestamp,
 };
-use graven_proof::Hash;
-use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use tokio::sync::{oneshot, watch};
-
-/// What the writer shares with readers.
-pub(crate) struct Shared {
-    pub(crate) env: Env,
-    pub(crate) sources: Sources,
-    head: AtomicU64,
-    watch: watch::Sender<Position>,
-    pub(crate) tally: Mutex<Tally>,
-    root: Mutex<(u64, Hash)>,
-    poisoned: Mutex<Option<Error>>,
-    /// The last refusal for want of space; cleared by the next append that finds room.
-    pub(crate) disk_full: Mutex<Option<Error>>,
-    /// For those who wait for the head without an async runtime, and the sign that no more will come.
-    closed: Mutex<bool>,
-    moved: Condvar,
-}
-
-impl Shared {
-    pub(crate) fn new(env: Env, sources: Sources, chain: &Chain, tally: Tally) -> Shared {
-        Shared {
-            env,
-            sources,
-            head: AtomicU64::new(chain.position),
-            watch: watch::Sender::new(Position(chain.position)),
-            tally: Mutex::new(tally),
-            root: Mutex::new((chain.position, chain.frontier.root())),
-            poisoned: Mutex::new(None),
-            disk_full: Mutex::new(None),
-            closed: Mutex::new(false),
-            moved: Condvar::new(),
-        }
-    }
-
-    /// True once the store was closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        *self.closed.lock()
-    }
-
-    /// Wakes everyone who waits for the head: no more will come.
-    pub(crate) fn close(&self) {
-        *self.closed.lock() = true;
-        self.moved.notify_all();
-        self.watch.send_modify(|_| {});
-    }
-
-    /// Blocks until the head is above `next`; false after `timeout`.
-    pub(crate) fn wait_head_above(&self, next: u64, timeout: std::time::Duration) -> Result<bool> {
-        let mut closed = self.closed.lock();
-        loop {
-            if self.head() > next {
-                return Ok(true);
-            }
-            if *closed {
-                return Err(Error::new(Code::Closed, "the store is closed"));
-            }
-            if self.moved.wait_for(&mut closed, timeout).timed_out() {
-                return Ok(self.head() > next);
-            }
-        }
-    }
-
-    /// Positions below this are durable and visible.
-    pub(crate) fn head(&self) -> u64 {
-        self.head.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
-        self.watch.subscribe()
-    }
-
-    /// Head and Merkle root at it.
-    pub(crate) fn root(&self) -> (u64, Hash) {
-        *self.root.lock()
-    }
-
-    /// Why the writer stopped, if it did.
-    pub(crate) fn poisoned(&self) -> Option<Error> {
-        self.poisoned.lock().clone()
-    }
-
-    fn poison(&self, error: Error) {
-        tracing::error!(%error, "a write or flush failed; the store only reads from now on");
-        *self.poisoned.lock() = Some(error);
-    }
-
-    fn refusal_when_poisoned(&self) -> Option<Error> {
-        self.poisoned().map(|cause| {
-            Error::new(
-                Code::Poisoned,
-                format!("the store only reads since a write failed ({})", cause.message),
-            )
-        })
-    }
-}
-
-/// A batch that is encoded: its frames and what to tell whom afterwards.
-struct Ready {
-    number: u64,
-    batch: Option<Batch>,
-    events: Arc<Vec<PendingEvent>>,
-    root: Hash,
-    replies: Vec<(oneshot::Sender<Result<Receipt>>, Result<Receipt>)>,
-}
-
-/// Commits batches, one at a time, and publishes them.
-struct Committer {
-    shared: Arc<Shared>,
-    journal: Mutex<Box<dyn Journal>>,
-    slot: Mutex<Slot>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Slot {
-    waiting: Option<Ready>,
-    busy: bool,
-    stop: bool,
-    /// Number of the last batch that is durable.
-    durable_batch: u64,
-}
-
-impl Committer {
-    fn idle(&self) -> bool {
-        let slot = self.slot.lock();
-        slot.waiting.is_none() && !slot.busy
-    }
-
-    fn wait_idle(&self) {
-        let mut slot = self.slot.lock();
-        while slot.waiting.is_some() || slot.busy {
-            self.changed.wait(&mut slot);
-        }
-    }
-
-    /// Hands a batch to the committer's thread as soon as the one before is done.
-    fn hand_over(&self, ready: Ready) {
-        let mut slot = self.slot.lock();
-        while slot.waiting.is_some() || slot.busy {
-            self.changed.wait(&mut slot);
-        }
-        slot.waiting = Some(ready);
-        self.changed.notify_all();
-    }
-
-    fn run(&self) {
-        let mut slot = self.slot.lock();
-        loop {
-            if let Some(ready) = slot.waiting.take() {
-                slot.busy = true;
-                let number = ready.number;
-                parking_lot::MutexGuard::unlocked(&mut slot, || self.commit(ready));
-                slot.busy = false;
-                slot.durable_batch = number;
-                self.changed.notify_all();
-            } else if slot.stop {
-                return;
-            } else {
-                self.changed.wait(&mut slot);
-            }
-        }
-    }
-
-    /// Makes a batch durable, visible, and then acknowledged, in this order.
-    fn commit(&self, ready: Ready) {
-        let outcome = match (&ready.batch, self.shared.poisoned()) {
-            (_, Some(cause)) => Err(cause),
-            (None, None) => Ok(()),
-            (Some(batch), None) => match self.journal.lock().commit(batch) {
-                Outcome::Appended(tail) if tail == batch.tail => Ok(()),
-                Outcome::Appended(tail) | Outcome::Conflict(tail) => Err(Error::new(
-                    Code::Corrupted,
-                    "the journal does not end where this writer left it: another writer was here",
-                )
-                .expected(format!("position {}", batch.expected.position))
-                .found(format!("position {}", tail.position))),
-                Outcome::Unknown(error) => Err(error),
-            },
-        };
-        if let Err(cause) = outcome {
-            if self.shared.poisoned().is_none() {
-                self.shared.poison(cause.clone());
-            }
-            for (reply, _) in ready.replies {
-                let error = Error::new(
-                    Code::OutcomeUnknown,
-                    format!("the batch of this append failed ({})", cause.message),
-                );
-                let _ = reply.send(Err(error));
-            }
-            return;
-        }
-        if let Some(batch) = &ready.batch {
-            self.publish(batch.tail.position, ready.root, &ready.events);
-        }
-        for (reply, outcome) in ready.replies {
-            let _ = reply.send(outcome);
-        }
-    }
-
-    fn publish(&self, head: u64, root: Hash, events: &[PendingEvent]) {
-        let mut tally = self.shared.tally.lock();
-        for pending in events {
-            let (stream, event) = pending.parts();
-            let bytes = (event.data.len() + event.metadata.len()) as u64;
-            tally.add(stream.as_str(), &event.event_type, bytes, pending.revision == 0);
-        }
-        drop(tally);
-        self.shared.sources.index.durable(head);
-        *self.shared.root.lock() = (head, root);
-        self.shared.head.store(head, Ordering::Release);
-        self.shared.watch.send_replace(Position(head));
-        drop(self.shared.closed.lock());
-        self.shared.moved.notify_all();
-    }
-}
+use tokio::sync::oneshot;
 
 /// The writer's own state.
 pub(crate) struct Writer {
@@ -267,12 +50,7 @@ impl Writer {
         mut entropy: Entropy,
         index_flush_events: usize,
     ) -> Writer {
-        let committer = Arc::new(Committer {
-            shared: Arc::clone(&shared),
-            journal: Mutex::new(journal),
-            slot: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let committer = Arc::new(Committer::new(Arc::clone(&shared), journal));
         let committer_thread = (!shared.env.is_simulated()).then(|| {
             let committer = Arc::clone(&committer);
             spawn_named("graven-committer", move || committer.run())
@@ -304,8 +82,7 @@ impl Writer {
         {
             tracing::warn!(%error, "the index could not be written at the stop; it is rebuilt at the next start");
         }
-        self.committer.slot.lock().stop = true;
-        self.committer.changed.notify_all();
+        self.committer.stop();
         if let Some(thread) = self.committer_thread.take() {
             let _ = thread.join();
         }
@@ -327,10 +104,8 @@ impl Writer {
             }
         };
         let ready = self.make_batch(appends, placement, bytes);
-        let number = ready.number;
         if self.committer_thread.is_none() || (self.queue.is_empty() && self.committer.idle()) {
-            self.committer.commit(ready);
-            self.committer.slot.lock().durable_batch = number;
+            self.committer.commit_here(ready);
         } else {
             self.committer.hand_over(ready);
         }
@@ -379,7 +154,7 @@ impl Writer {
     fn make_batch(&mut self, appends: &mut Vec<Prepared>, placement: Placement, bytes: usize) -> Ready {
         let edge = placement.roll.is_some().then(|| self.chain.edge());
         self.names.batch += 1;
-        self.names.durable_batch = self.committer.slot.lock().durable_batch;
+        self.names.durable_batch = self.committer.durable_batch();
         self.pending.begin(self.chain.position, self.shared.head());
         let expected = Tail { position: self.chain.position, checksum: self.chain.previous };
         let mut frames = Vec::with_capacity(bytes);

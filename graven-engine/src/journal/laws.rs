@@ -8,7 +8,7 @@
 
 use super::{Batch, Journal, Outcome, Tail};
 use crate::append::{log_tag, seed};
-use crate::log::frame::{self, Header, Secrets};
+use crate::log::frame::{self, Header, NewRecord, Secrets};
 use bytes::Bytes;
 use graven_model::event::Kind;
 use graven_model::{EventId, NewEvent};
@@ -103,7 +103,14 @@ impl Maker {
         for position in first..first + u64::from(count) {
             let event = NewEvent::json(EventId([position as u8; 16]), "T", format!("{{\"n\":{position}}}"));
             let secrets = Secrets { stream_salt: (position == 0).then_some([0; 16]), ..Secrets::default() };
-            frame::encode_record(out, start, position, "s", position, Kind::Event, &event, &secrets);
+            let new = NewRecord {
+                stream: "s",
+                revision: position,
+                kind: Kind::Event,
+                event: &event,
+                secrets: &secrets,
+            };
+            frame::encode_record(out, start, position, &new);
             self.frontier.push([position as u8; 32]);
         }
         let header = Header {

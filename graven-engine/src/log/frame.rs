@@ -168,6 +168,16 @@ pub(crate) struct Secrets<'a> {
     pub(crate) metadata_seed: [u8; 16],
 }
 
+/// What a record is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRecord<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) revision: u64,
+    pub(crate) kind: Kind,
+    pub(crate) event: &'a NewEvent,
+    pub(crate) secrets: &'a Secrets<'a>,
+}
+
 /// Upper bound of the bytes a record of this event takes.
 pub(crate) fn record_bytes_max(stream: &str, event: &NewEvent) -> usize {
     RECORD_HEAD_BYTES
@@ -183,16 +193,8 @@ pub(crate) fn record_bytes_max(stream: &str, event: &NewEvent) -> usize {
 }
 
 /// Appends a record to `out`, which holds the frame from `frame_start` on.
-pub(crate) fn encode_record(
-    out: &mut Vec<u8>,
-    frame_start: usize,
-    position: u64,
-    stream: &str,
-    revision: u64,
-    kind: Kind,
-    event: &NewEvent,
-    secrets: &Secrets<'_>,
-) {
+pub(crate) fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64, record: &NewRecord<'_>) {
+    let NewRecord { stream, revision, kind, event, secrets } = *record;
     let start = out.len();
     out.extend_from_slice(&[0; RECORD_HEAD_BYTES]);
     let mut flags = (event.schema.check as u8) << FLAG_CHECK_SHIFT;

@@ -70,7 +70,8 @@ proptest! {
             metadata_seed: [4; 16],
         };
         let mut out = vec![0; HEADER_BYTES];
-        encode_record(&mut out, 0, position, "loan-1", revision, Kind::Event, &event, &secrets);
+        let new = NewRecord { stream: "loan-1", revision, kind: Kind::Event, event: &event, secrets: &secrets };
+        encode_record(&mut out, 0, position, &new);
         prop_assert!(out.len() - HEADER_BYTES <= record_bytes_max("loan-1", &event));
         let head = RecordHead::decode(&out[HEADER_BYTES..]).unwrap();
         prop_assert_eq!(head.back as usize, HEADER_BYTES);
