@@ -48,4 +48,4 @@ pub use graven_model as model;
 pub use graven_model::limits;
 pub use read::follow::{FollowRequest, FollowStep, Follower};
 pub use stats::{Counts, NamedCounts, Stats};
-pub use store::{Options, Store, StoreInfo, StreamInfo, StreamList, StreamListRequest};
+pub use store::{Frames, Options, Store, StoreInfo, StreamInfo, StreamList, StreamListRequest};

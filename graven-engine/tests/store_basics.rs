@@ -147,3 +147,42 @@ fn a_second_store_on_the_same_directory_is_refused() {
     let _store = Store::open(dir.path(), Options::small()).unwrap();
     assert_eq!(Store::open(dir.path(), Options::small()).err().unwrap().code, Code::DataInUse);
 }
+
+#[test]
+fn stored_frames_decode_to_the_events_a_read_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::small()).unwrap();
+    fill(&store, 0, 200);
+    // Large enough to span segments, several events a frame.
+    for round in 0..40 {
+        let events = (0..50).map(|number| {
+            let mut event = event(1000 + round * 50 + number, "Big");
+            event.data = vec![b'x'; 2000].into();
+            event.content_type = ContentType::Binary;
+            event
+        });
+        store.append(AppendRequest::to(name("big-1"), Expected::Any, events)).unwrap();
+    }
+    assert!(store.info().segments > 2);
+    let expected = read_all(&store, ReadRequest::new(Selector::All));
+    for bytes_max in [1, 10_000, 1 << 20] {
+        let mut decoded = Vec::new();
+        let mut from = Position(0);
+        loop {
+            let frames = store.read_frames(from, bytes_max).unwrap();
+            if frames.bytes.is_empty() {
+                assert_eq!(frames.next, store.head());
+                break;
+            }
+            assert_eq!(frames.first, from);
+            decoded.extend(frame::events(&frames.bytes).map(Result::unwrap));
+            from = frames.next;
+        }
+        assert_eq!(decoded, expected);
+    }
+    let middle = store.read_frames(Position(211), 1).unwrap();
+    assert_eq!((middle.first, middle.next), (Position(200), Position(250)));
+    let mut damaged = middle.bytes.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(frame::events(&damaged.into()).last().unwrap().unwrap_err().code, Code::Corrupted);
+}

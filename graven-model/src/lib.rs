@@ -8,6 +8,7 @@ pub mod cloudevents;
 pub mod cursor;
 pub mod error;
 pub mod event;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod read;

@@ -3,11 +3,12 @@
 //! A batch never spans two segments. The next segment is written with zeros before it is needed, so that a flush of the
 //! log changes no file-system metadata.
 
-pub(crate) mod frame;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod segment;
 mod spare;
+
+pub(crate) use graven_model::frame;
 
 use crate::env::Env;
 use graven_model::{Code, Error, Result};

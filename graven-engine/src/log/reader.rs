@@ -23,6 +23,11 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
+    /// The segment it was read from.
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     /// The record taken apart.
     pub(crate) fn record(&self) -> Result<Record<'_>> {
         Record::decode(&self.body)
@@ -75,9 +80,9 @@ impl Reader {
         self.fetch_at(position, u64::from(offset))
     }
 
-    /// The frame of the record read last.
-    pub(crate) fn frame(&self) -> Option<Header> {
-        self.frame.map(|(_, header)| header)
+    /// The frame of the record read last, with the byte where it begins in its segment.
+    pub(crate) fn frame(&self) -> Option<(u64, Header)> {
+        self.frame
     }
 
     /// Makes the position's segment the current one.

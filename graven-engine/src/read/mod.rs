@@ -4,6 +4,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod follow;
+pub(crate) mod frames;
 pub(crate) mod metadata;
 pub(crate) mod page;
 pub(crate) mod select;

@@ -4,7 +4,7 @@ mod open;
 mod words;
 
 pub(crate) use open::FORMAT_VERSION;
-pub use words::{Options, StoreInfo, StreamInfo, StreamList, StreamListRequest};
+pub use words::{Frames, Options, StoreInfo, StreamInfo, StreamList, StreamListRequest};
 
 use crate::append::{
     METADATA_TYPE, Operation, PendingAppend, Prepared, Queue, Shared, TOMBSTONE_TYPE, Writer, prepare, seed,
@@ -13,6 +13,7 @@ use crate::env::{Entropy, spawn_named};
 use crate::journal::{LocalJournal, Tail};
 use crate::log::reader::Reader;
 use crate::read::follow::{FollowRequest, Follower};
+use crate::read::frames::read_frames;
 use crate::read::metadata::StreamMetadata;
 use crate::read::{page, streams};
 use crate::stats::Stats;
@@ -166,6 +167,15 @@ impl Store {
     /// is exceeded; [`Code::Corrupted`] with file and byte; [`Code::Io`].
     pub fn read(&self, request: &ReadRequest) -> Result<Page> {
         page::read(&self.inner.shared, request)
+    }
+
+    /// Reads whole frames as they are stored, from the one that holds a position: at least one if there is one, then as
+    /// many as fit `bytes_max`, all from one segment. The fastest way to read everything; the caller decodes.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] with file and byte if a frame's header is damaged; [`Code::Io`].
+    pub fn read_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {
+        read_frames(&self.inner.shared, from.0, bytes_max)
     }
 
     /// Begins to follow a selector: catch-up, then live, without a gap.

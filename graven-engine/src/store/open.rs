@@ -199,7 +199,7 @@ fn check_covered(sources: &Sources, chain: &Chain) -> Result<()> {
     let mut reader = Reader::new(&sources.log);
     reader.fetch(last, sources.offset(last)?)?;
     match reader.frame() {
-        Some(frame) if frame.end() == chain.position && frame.crc == chain.previous => Ok(()),
+        Some((_, frame)) if frame.end() == chain.position && frame.crc == chain.previous => Ok(()),
         _ => Err(lost().found("another frame at its place")),
     }
 }

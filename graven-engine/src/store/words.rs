@@ -124,3 +124,16 @@ pub struct StreamList {
     /// Where the next page begins; `None` at the end.
     pub next: Option<Position>,
 }
+
+/// A run of stored frames, verbatim: what a replica or a bulk reader takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frames {
+    /// Whole frames, back to back; [`graven_model::frame::events`] decodes them. Empty at the head.
+    pub bytes: Bytes,
+    /// Position of the first event of the first frame: at or before the position asked for.
+    pub first: Position,
+    /// Position after the last frame; ask for it next.
+    pub next: Position,
+    /// Events in the log when the frames were read.
+    pub head: Position,
+}

@@ -1,4 +1,6 @@
 use super::*;
+use crate::event::{CheckState, ContentType, Kind, NewEvent, SchemaRef};
+use crate::{EventId, Timestamp};
 use proptest::prelude::*;
 
 fn header() -> Header {

@@ -1,136 +1,34 @@
-//! Frames and records: every byte of the log after a segment's header. Drawn in `docs/format.md`.
-//!
-//! A frame is one atomic append. Its header carries the Merkle root after its last event and the checksum of the frame
-//! before it. A record is one event and can be read, checked and placed on its own: its checksum covers its position,
-//! and it says how far back its frame begins.
+//! Records: one event each, inside a frame.
 
+use super::RECORD_HEAD_BYTES;
+use crate::event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
+use crate::ids::{EventId, Position, Revision, StreamName};
+use crate::time::Timestamp;
 use bytes::Bytes;
-use graven_model::event::{CheckState, ContentType, Kind, NewEvent, SchemaRef};
-use graven_model::{EventId, Position, Revision, StoredEvent, StreamName, Timestamp};
-use graven_proof::Hash;
-
-/// Bytes of a frame header.
-pub(crate) const HEADER_BYTES: usize = 84;
-/// Bytes before a record's body: length, checksum, distance to the frame.
-pub(crate) const RECORD_HEAD_BYTES: usize = 12;
-/// First four bytes of every frame.
-pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
-/// Largest frame: the largest append plus what the envelope of its events may take.
-pub(crate) const FRAME_BYTES_MAX: usize = u32::MAX as usize >> 2;
-
-/// The fixed part of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Bytes of the whole frame.
-    pub(crate) length: u32,
-    /// Checksum over every record's length and checksum, in order.
-    pub(crate) body_crc: u32,
-    /// Header checksum of the frame before, or the log's seed.
-    pub(crate) previous: u32,
-    /// First four bytes of the log id.
-    pub(crate) log: u32,
-    /// Epoch of the writer.
-    pub(crate) epoch: u32,
-    pub(crate) first: u64,
-    pub(crate) commit_time: i64,
-    pub(crate) count: u32,
-    /// Events of the same journal batch before this frame: `first - batch_offset` is where the batch begins.
-    pub(crate) batch_offset: u32,
-    /// Merkle root over all events up to and with this frame.
-    pub(crate) root: Hash,
-    /// Checksum of this header.
-    pub(crate) crc: u32,
-}
-
-impl Header {
-    /// Position after the frame.
-    pub(crate) fn end(&self) -> u64 {
-        self.first + u64::from(self.count)
-    }
-
-    /// First position of the journal batch the frame was written with.
-    pub(crate) fn batch_first(&self) -> u64 {
-        self.first - u64::from(self.batch_offset)
-    }
-
-    /// Writes the header with its checksum and returns that checksum.
-    pub(crate) fn encode(&self, out: &mut [u8; HEADER_BYTES]) -> u32 {
-        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        out[8..12].copy_from_slice(&self.length.to_le_bytes());
-        out[12..16].copy_from_slice(&self.body_crc.to_le_bytes());
-        out[16..20].copy_from_slice(&self.previous.to_le_bytes());
-        out[20..24].copy_from_slice(&self.log.to_le_bytes());
-        out[24..28].copy_from_slice(&self.epoch.to_le_bytes());
-        out[28..36].copy_from_slice(&self.first.to_le_bytes());
-        out[36..44].copy_from_slice(&self.commit_time.to_le_bytes());
-        out[44..48].copy_from_slice(&self.count.to_le_bytes());
-        out[48..52].copy_from_slice(&self.batch_offset.to_le_bytes());
-        out[52..84].copy_from_slice(&self.root);
-        let crc = crc32c::crc32c(&out[8..]);
-        out[4..8].copy_from_slice(&crc.to_le_bytes());
-        crc
-    }
-
-    /// Reads a header; `None` if it is not one: wrong magic, checksum or impossible numbers.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Header> {
-        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
-        if u32_at(bytes, 0) != MAGIC {
-            return None;
-        }
-        let crc = u32_at(bytes, 4);
-        if crc32c::crc32c(&bytes[8..]) != crc {
-            return None;
-        }
-        let header = Header {
-            length: u32_at(bytes, 8),
-            body_crc: u32_at(bytes, 12),
-            previous: u32_at(bytes, 16),
-            log: u32_at(bytes, 20),
-            epoch: u32_at(bytes, 24),
-            first: u64_at(bytes, 28),
-            commit_time: u64_at(bytes, 36).cast_signed(),
-            count: u32_at(bytes, 44),
-            batch_offset: u32_at(bytes, 48),
-            root: bytes[52..84].try_into().expect("32 bytes"),
-            crc,
-        };
-        let possible = header.count > 0
-            && u64::from(header.batch_offset) <= header.first
-            && header.first.checked_add(u64::from(header.count)).is_some()
-            && header.length as usize >= HEADER_BYTES + header.count as usize * RECORD_HEAD_BYTES
-            && header.length as usize <= FRAME_BYTES_MAX;
-        possible.then_some(header)
-    }
-}
-
-/// Four little-endian bytes. The caller has checked the length.
-fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
-}
 
 /// A record's first twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RecordHead {
+pub struct RecordHead {
     /// Bytes of the body.
-    pub(crate) length: u32,
-    pub(crate) crc: u32,
+    pub length: u32,
+    /// Checksum over position, distance and body.
+    pub crc: u32,
     /// Bytes from the start of the frame to the start of the record.
-    pub(crate) back: u32,
+    pub back: u32,
 }
 
 impl RecordHead {
-    pub(crate) fn decode(bytes: &[u8]) -> Option<RecordHead> {
+    /// Reads the head; `None` if there are fewer bytes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<RecordHead> {
         let bytes: &[u8; RECORD_HEAD_BYTES] = bytes.get(..RECORD_HEAD_BYTES)?.try_into().ok()?;
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         Some(RecordHead { length: word(0), crc: word(4), back: word(8) })
     }
 
     /// Bytes of the whole record.
-    pub(crate) fn total(&self) -> usize {
+    #[must_use]
+    pub fn total(&self) -> usize {
         RECORD_HEAD_BYTES + self.length as usize
     }
 }
@@ -143,12 +41,13 @@ fn record_crc(position: u64, back: u32, body: &[u8]) -> u32 {
 }
 
 /// Whether a record's checksum holds for this position.
-pub(crate) fn record_intact(head: RecordHead, position: u64, body: &[u8]) -> bool {
+#[must_use]
+pub fn record_intact(head: RecordHead, position: u64, body: &[u8]) -> bool {
     body.len() == head.length as usize && record_crc(position, head.back, body) == head.crc
 }
 
 /// A tag, or the data subject, as a record holds it: with its salt where the name appears for the first time.
-pub(crate) type SaltedName = Option<[u8; 16]>;
+pub type SaltedName = Option<[u8; 16]>;
 
 const FLAG_ENCRYPTED: u8 = 1;
 const FLAG_METADATA: u8 = 2;
@@ -160,26 +59,37 @@ const FLAG_SUBJECT_SALT: u8 = 128;
 
 /// What a record holds beyond the event itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Secrets<'a> {
-    pub(crate) stream_salt: SaltedName,
-    pub(crate) tag_salts: &'a [SaltedName],
-    pub(crate) subject_salt: SaltedName,
-    pub(crate) data_seed: [u8; 16],
-    pub(crate) metadata_seed: [u8; 16],
+pub struct Secrets<'a> {
+    /// Salt of the stream name, in the first record of the stream.
+    pub stream_salt: SaltedName,
+    /// One for each tag, with a salt where the tag appears for the first time in the log.
+    pub tag_salts: &'a [SaltedName],
+    /// Salt of the data subject, where it appears for the first time in the log.
+    pub subject_salt: SaltedName,
+    /// Seed of the commitment to the data.
+    pub data_seed: [u8; 16],
+    /// Seed of the commitment to the metadata.
+    pub metadata_seed: [u8; 16],
 }
 
 /// What a record is made of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct NewRecord<'a> {
-    pub(crate) stream: &'a str,
-    pub(crate) revision: u64,
-    pub(crate) kind: Kind,
-    pub(crate) event: &'a NewEvent,
-    pub(crate) secrets: &'a Secrets<'a>,
+pub struct NewRecord<'a> {
+    /// Name of the stream.
+    pub stream: &'a str,
+    /// Revision in the stream.
+    pub revision: u64,
+    /// What kind of record.
+    pub kind: Kind,
+    /// What the producer handed in.
+    pub event: &'a NewEvent,
+    /// Salts and seeds.
+    pub secrets: &'a Secrets<'a>,
 }
 
 /// Upper bound of the bytes a record of this event takes.
-pub(crate) fn record_bytes_max(stream: &str, event: &NewEvent) -> usize {
+#[must_use]
+pub fn record_bytes_max(stream: &str, event: &NewEvent) -> usize {
     RECORD_HEAD_BYTES
         + 2 + 10 + 16 + 8            // kind, flags, revision, id, own time
         + 5 + stream.len() + 16
@@ -193,7 +103,10 @@ pub(crate) fn record_bytes_max(stream: &str, event: &NewEvent) -> usize {
 }
 
 /// Appends a record to `out`, which holds the frame from `frame_start` on.
-pub(crate) fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64, record: &NewRecord<'_>) {
+///
+/// # Panics
+/// If the frame grows beyond 4 GiB, which the bound on an append rules out.
+pub fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64, record: &NewRecord<'_>) {
     let NewRecord { stream, revision, kind, event, secrets } = *record;
     let start = out.len();
     out.extend_from_slice(&[0; RECORD_HEAD_BYTES]);
@@ -261,7 +174,8 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64
 }
 
 /// Checksum over every record's length and checksum of a frame body; `None` if the records do not fill it exactly.
-pub(crate) fn body_crc(body: &[u8], count: u32) -> Option<u32> {
+#[must_use]
+pub fn body_crc(body: &[u8], count: u32) -> Option<u32> {
     let mut rest = body;
     let mut crc = 0;
     for _ in 0..count {
@@ -287,24 +201,38 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// A record's body, taken apart without copying.
 #[derive(Debug, Clone)]
-pub(crate) struct Record<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) revision: u64,
-    pub(crate) id: [u8; 16],
-    pub(crate) occurred_at: Option<i64>,
-    pub(crate) stream: &'a str,
-    pub(crate) stream_salt: SaltedName,
-    pub(crate) event_type: &'a str,
+pub struct Record<'a> {
+    /// What kind of record.
+    pub kind: Kind,
+    /// Revision in the stream.
+    pub revision: u64,
+    /// Id of the event.
+    pub id: [u8; 16],
+    /// The event's own time, microseconds since 1970.
+    pub occurred_at: Option<i64>,
+    /// Name of the stream.
+    pub stream: &'a str,
+    /// Salt of the stream name, in the first record of the stream.
+    pub stream_salt: SaltedName,
+    /// Type name.
+    pub event_type: &'a str,
     content_type: ContentCode<'a>,
-    pub(crate) schema: SchemaRef,
-    pub(crate) encrypted: bool,
+    /// Schema version, id and check.
+    pub schema: SchemaRef,
+    /// The data is ciphertext.
+    pub encrypted: bool,
     /// Tags with their salts.
-    pub(crate) tags: Vec<(&'a str, SaltedName)>,
-    pub(crate) subject: Option<(&'a str, SaltedName)>,
-    pub(crate) metadata_seed: [u8; 16],
-    pub(crate) metadata: &'a [u8],
-    pub(crate) data_seed: [u8; 16],
-    pub(crate) data: &'a [u8],
+    pub tags: Vec<(&'a str, SaltedName)>,
+    /// Data subject with its salt.
+    pub subject: Option<(&'a str, SaltedName)>,
+    /// Seed of the commitment to the metadata.
+    pub metadata_seed: [u8; 16],
+    /// Metadata; empty if there is none.
+    pub metadata: &'a [u8],
+    /// Seed of the commitment to the data.
+    pub data_seed: [u8; 16],
+    /// Data.
+    pub data: &'a [u8],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -316,7 +244,8 @@ enum ContentCode<'a> {
 
 impl<'a> Record<'a> {
     /// Takes a body apart; `None` if it does not have the shape of one. Never panics, whatever the bytes.
-    pub(crate) fn decode(body: &'a [u8]) -> Option<Record<'a>> {
+    #[must_use]
+    pub fn decode(body: &'a [u8]) -> Option<Record<'a>> {
         let mut input = Input(body);
         let kind = Kind::from_u8(input.byte()?)?;
         let flags = input.byte()?;
@@ -339,7 +268,7 @@ impl<'a> Record<'a> {
             check: CheckState::from_bits(flags >> FLAG_CHECK_SHIFT),
         };
         let count = usize::try_from(input.varint()?).ok()?;
-        if count > graven_model::limits::TAGS_MAX {
+        if count > crate::limits::TAGS_MAX {
             return None;
         }
         let mut tags = Vec::with_capacity(count);
@@ -383,7 +312,8 @@ impl<'a> Record<'a> {
     }
 
     /// Media type as text.
-    pub(crate) fn content_type(&self) -> &'a str {
+    #[must_use]
+    pub fn content_type(&self) -> &'a str {
         match self.content_type {
             ContentCode::Json => "application/json",
             ContentCode::Binary => "application/octet-stream",
@@ -392,7 +322,8 @@ impl<'a> Record<'a> {
     }
 
     /// The event, its payload and metadata sharing the memory of `body`, which this record was decoded from.
-    pub(crate) fn to_event(&self, position: u64, commit_time: i64, body: &Bytes) -> Option<StoredEvent> {
+    #[must_use]
+    pub fn to_event(&self, position: u64, commit_time: i64, body: &Bytes) -> Option<StoredEvent> {
         Some(StoredEvent {
             position: Position(position),
             stream: StreamName::new(self.stream).ok()?,
@@ -459,6 +390,3 @@ impl<'a> Input<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,62 @@
+//! Stored frames, verbatim.
+
+use crate::append::Shared;
+use crate::log::frame::{self, Header};
+use crate::log::reader::{Reader, damaged};
+use crate::store::Frames;
+use bytes::{Bytes, BytesMut};
+use graven_model::{Error, Position, Result, limits};
+
+/// Whole frames from the one that holds `from` on, from one segment, about `bytes_max` in all.
+///
+/// # Errors
+/// [`graven_model::Code::Corrupted`] if a frame header is damaged; [`graven_model::Code::Io`].
+pub(crate) fn read_frames(shared: &Shared, from: u64, bytes_max: usize) -> Result<Frames> {
+    let head = shared.head();
+    let none = |at: u64| Frames {
+        bytes: Bytes::new(),
+        first: Position(at),
+        next: Position(at),
+        head: Position(head),
+    };
+    if from >= head {
+        return Ok(none(from));
+    }
+    let sources = &shared.sources;
+    let mut reader = Reader::new(&sources.log);
+    let fetched = reader.fetch(from, sources.offset(from)?)?;
+    let (start, first) = reader.frame().expect("a record was just read from its frame");
+    let segment = fetched.segment();
+    let failed =
+        |error: std::io::Error| Error::io(format_args!("{} at byte {start}", segment.path.display()), &error);
+    let wanted = bytes_max.clamp(first.length as usize, limits::PAGE_BYTES_MAX.max(first.length as usize));
+    let mut buffer = BytesMut::zeroed(wanted);
+    let read = segment.file.read_at(&mut buffer, start).map_err(failed)?;
+    buffer.truncate(read);
+    let bytes = buffer.freeze();
+    let (mut end, mut next) = (0, first.first);
+    while next < head {
+        let Some(rest) = bytes.get(end..).filter(|rest| rest.len() >= frame::HEADER_BYTES) else { break };
+        // The rest of the segment after its last frame is no frame: the next position is in the next segment.
+        if end > 0 && sources.log.segment_of(next).is_none_or(|holder| holder.first() != segment.first()) {
+            break;
+        }
+        let header = Header::decode(rest)
+            .filter(|header| header.first == next)
+            .ok_or_else(|| damaged(segment, start + end as u64, "the frame header is damaged"))?;
+        if rest.len() < header.length as usize {
+            break;
+        }
+        end += header.length as usize;
+        next = header.end();
+    }
+    if end == 0 {
+        return Err(damaged(segment, start, "the frame is cut off"));
+    }
+    Ok(Frames {
+        bytes: bytes.slice(..end),
+        first: Position(first.first),
+        next: Position(next),
+        head: Position(head),
+    })
+}

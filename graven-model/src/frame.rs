@@ -1,0 +1,195 @@
+//! Frames and records: every byte of the log after a segment's header. Drawn in `docs/format.md`.
+//!
+//! A frame is one atomic append. Its header carries the Merkle root after its last event and the checksum of the frame
+//! before it. A record is one event and can be read, checked and placed on its own: its checksum covers its position,
+//! and it says how far back its frame begins.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use record::{
+    NewRecord, Record, RecordHead, SaltedName, Secrets, body_crc, encode_record, record_bytes_max,
+    record_intact,
+};
+
+use crate::error::{Code, Error, Result};
+use crate::event::StoredEvent;
+use bytes::Bytes;
+use graven_proof::Hash;
+
+/// Bytes of a frame header.
+pub const HEADER_BYTES: usize = 84;
+/// Bytes before a record's body: length, checksum, distance to the frame.
+pub const RECORD_HEAD_BYTES: usize = 12;
+/// First four bytes of every frame.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
+/// Largest frame: the largest append plus what the envelope of its events may take.
+pub const FRAME_BYTES_MAX: usize = u32::MAX as usize >> 2;
+
+/// The fixed part of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of the whole frame.
+    pub length: u32,
+    /// Checksum over every record's length and checksum, in order.
+    pub body_crc: u32,
+    /// Header checksum of the frame before, or the log's seed.
+    pub previous: u32,
+    /// First four bytes of the log id.
+    pub log: u32,
+    /// Epoch of the writer.
+    pub epoch: u32,
+    /// Position of the first event.
+    pub first: u64,
+    /// Commit time of all its events, microseconds since 1970.
+    pub commit_time: i64,
+    /// Number of events.
+    pub count: u32,
+    /// Events of the same journal batch before this frame: `first - batch_offset` is where the batch begins.
+    pub batch_offset: u32,
+    /// Merkle root over all events up to and with this frame.
+    pub root: Hash,
+    /// Checksum of this header.
+    pub crc: u32,
+}
+
+impl Header {
+    /// Position after the frame.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+
+    /// First position of the journal batch the frame was written with.
+    #[must_use]
+    pub fn batch_first(&self) -> u64 {
+        self.first - u64::from(self.batch_offset)
+    }
+
+    /// Writes the header with its checksum and returns that checksum.
+    pub fn encode(&self, out: &mut [u8; HEADER_BYTES]) -> u32 {
+        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        out[8..12].copy_from_slice(&self.length.to_le_bytes());
+        out[12..16].copy_from_slice(&self.body_crc.to_le_bytes());
+        out[16..20].copy_from_slice(&self.previous.to_le_bytes());
+        out[20..24].copy_from_slice(&self.log.to_le_bytes());
+        out[24..28].copy_from_slice(&self.epoch.to_le_bytes());
+        out[28..36].copy_from_slice(&self.first.to_le_bytes());
+        out[36..44].copy_from_slice(&self.commit_time.to_le_bytes());
+        out[44..48].copy_from_slice(&self.count.to_le_bytes());
+        out[48..52].copy_from_slice(&self.batch_offset.to_le_bytes());
+        out[52..84].copy_from_slice(&self.root);
+        let crc = crc32c::crc32c(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        crc
+    }
+
+    /// Reads a header; `None` if it is not one: wrong magic, checksum or impossible numbers.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Header> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
+        if u32_at(bytes, 0) != MAGIC {
+            return None;
+        }
+        let crc = u32_at(bytes, 4);
+        if crc32c::crc32c(&bytes[8..]) != crc {
+            return None;
+        }
+        let header = Header {
+            length: u32_at(bytes, 8),
+            body_crc: u32_at(bytes, 12),
+            previous: u32_at(bytes, 16),
+            log: u32_at(bytes, 20),
+            epoch: u32_at(bytes, 24),
+            first: u64_at(bytes, 28),
+            commit_time: u64_at(bytes, 36).cast_signed(),
+            count: u32_at(bytes, 44),
+            batch_offset: u32_at(bytes, 48),
+            root: bytes[52..84].try_into().expect("32 bytes"),
+            crc,
+        };
+        let possible = header.count > 0
+            && u64::from(header.batch_offset) <= header.first
+            && header.first.checked_add(u64::from(header.count)).is_some()
+            && header.length as usize >= HEADER_BYTES + header.count as usize * RECORD_HEAD_BYTES
+            && header.length as usize <= FRAME_BYTES_MAX;
+        possible.then_some(header)
+    }
+}
+
+/// Four little-endian bytes. The caller has checked the length.
+fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+/// Decodes whole frames, back to back, into their events. Every checksum is compared; the events share the memory of
+/// `bytes`.
+///
+/// The iterator ends after the first error.
+///
+/// # Errors
+/// [`Code::Corrupted`] if the bytes are not whole, intact frames.
+pub fn events(bytes: &Bytes) -> impl Iterator<Item = Result<StoredEvent>> {
+    Events { bytes: bytes.clone(), at: 0, frame: None, next: 0, failed: false }
+}
+
+struct Events {
+    bytes: Bytes,
+    at: usize,
+    frame: Option<Header>,
+    next: u64,
+    failed: bool,
+}
+
+impl Iterator for Events {
+    type Item = Result<StoredEvent>;
+
+    fn next(&mut self) -> Option<Result<StoredEvent>> {
+        if self.failed {
+            return None;
+        }
+        if self.frame.is_none_or(|frame| self.next == frame.end()) && self.at == self.bytes.len() {
+            return None;
+        }
+        let event = self.event();
+        self.failed = event.is_none();
+        Some(event.ok_or_else(|| {
+            Error::new(Code::Corrupted, format!("the frames at byte {} are damaged or cut off", self.at))
+        }))
+    }
+}
+
+impl Events {
+    fn event(&mut self) -> Option<StoredEvent> {
+        let frame = match self.frame {
+            Some(frame) if self.next < frame.end() => frame,
+            _ => {
+                let rest = self.bytes.get(self.at..)?;
+                let frame = Header::decode(rest)?;
+                let whole = rest.get(..frame.length as usize)?;
+                if body_crc(&whole[HEADER_BYTES..], frame.count) != Some(frame.body_crc) {
+                    return None;
+                }
+                self.at += HEADER_BYTES;
+                self.next = frame.first;
+                self.frame = Some(frame);
+                frame
+            }
+        };
+        let head = RecordHead::decode(self.bytes.get(self.at..)?)?;
+        let body = self.at + RECORD_HEAD_BYTES..self.at.checked_add(head.total())?;
+        if !record_intact(head, self.next, self.bytes.get(body.clone())?) {
+            return None;
+        }
+        let body = self.bytes.slice(body);
+        let event = Record::decode(&body)?.to_event(self.next, frame.commit_time, &body)?;
+        self.at += head.total();
+        self.next += 1;
+        Some(event)
+    }
+}
