@@ -46,6 +46,9 @@ pub mod store;
 pub use append::PendingAppend;
 pub use graven_model as model;
 pub use graven_model::limits;
-pub use read::follow::{FollowRequest, FollowStep, Follower};
-pub use stats::{Counts, NamedCounts, Stats};
-pub use store::{Frames, Options, Store, StoreInfo, StreamInfo, StreamList, StreamListRequest};
+pub use graven_model::{
+    Counts, EventStore, FollowRequest, FollowStep, FollowSteps, Frames, NamedCounts, Stats, StoreInfo,
+    StreamInfo, StreamList, StreamListRequest,
+};
+pub use read::follow::Follower;
+pub use store::{Options, Store};

@@ -1,7 +1,8 @@
 //! The words of Graven: what an event, an append, a read and an error *are*, on paper.
 //!
 //! Everything here is true without a store, a disk or a network. Every other crate speaks these types; none of
-//! them does I/O. Read in this order: [`ids`], [`event`], [`append`], [`read`], [`error`], [`limits`].
+//! them does I/O. Read in this order: [`ids`], [`event`], [`append`], [`read`], [`store`], [`error`],
+//! [`limits`].
 
 pub mod append;
 pub mod cloudevents;
@@ -12,6 +13,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod read;
+pub mod store;
 pub mod time;
 
 pub use append::{
@@ -22,5 +24,12 @@ pub use cursor::Cursor;
 pub use error::{Code, Error, Result};
 pub use event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
 pub use ids::{EventId, Position, Revision, StreamName, Text};
-pub use read::{Direction, EventFilter, Page, Pattern, Query, QueryItem, ReadRequest, Selector, Start};
+pub use read::{
+    Direction, EventFilter, FollowRequest, FollowStep, Page, Pattern, Query, QueryItem, ReadRequest,
+    Selector, Start,
+};
+pub use store::{
+    Counts, EventStore, FollowSteps, Frames, NamedCounts, Stats, StoreInfo, StreamInfo, StreamList,
+    StreamListRequest,
+};
 pub use time::Timestamp;

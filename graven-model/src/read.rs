@@ -1,4 +1,5 @@
 //! [`ReadRequest`]: which events, from where, which way, how many; [`Page`]: a bounded answer.
+//! [`FollowRequest`]: a read that does not end; [`FollowStep`]: what it gives.
 
 use crate::event::StoredEvent;
 use crate::ids::{Position, Revision, StreamName, Text};
@@ -202,4 +203,47 @@ pub struct Page {
     pub head: Position,
     /// For a stream read: its last revision, if it has events.
     pub last_revision: Option<Revision>,
+}
+
+/// Which events to follow, from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowRequest {
+    /// Which events.
+    pub selector: Selector,
+    /// Exclusive for a revision or position, inclusive for a time; `Start` = from the beginning, `End` = only new ones.
+    pub after: Start,
+    /// Narrows the selector.
+    pub filter: EventFilter,
+    /// Events a step at the most.
+    pub page_events: u32,
+    /// Bytes a step at the most.
+    pub page_bytes: usize,
+    /// Log events looked at between two checkpoints.
+    pub checkpoint_every: u64,
+}
+
+impl FollowRequest {
+    /// With default bounds.
+    #[must_use]
+    pub fn new(selector: Selector, after: Start) -> FollowRequest {
+        FollowRequest {
+            selector,
+            after,
+            filter: EventFilter::default(),
+            page_events: crate::limits::PAGE_EVENTS_DEFAULT,
+            page_bytes: crate::limits::PAGE_BYTES_DEFAULT,
+            checkpoint_every: 1_000,
+        }
+    }
+}
+
+/// What a follower gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowStep {
+    /// The next events, in order.
+    Events(Vec<StoredEvent>),
+    /// Everything below this head was delivered; what comes next is live. Comes again after the follower fell behind.
+    CaughtUp(Position),
+    /// All matching events up to and including this position were delivered.
+    Checkpoint(Position),
 }

@@ -3,9 +3,8 @@
 use crate::append::Shared;
 use crate::log::frame::{self, Header};
 use crate::log::reader::{Reader, damaged};
-use crate::store::Frames;
 use bytes::{Bytes, BytesMut};
-use graven_model::{Error, Position, Result, limits};
+use graven_model::{Error, Frames, Position, Result, limits};
 
 /// Whole frames from the one that holds `from` on, from one segment, about `bytes_max` in all.
 ///

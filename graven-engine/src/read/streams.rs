@@ -4,10 +4,10 @@ use super::page::Window;
 use crate::append::{Pending, Shared, Sources};
 use crate::index::{Item, StreamFrom, TermQuery};
 use crate::log::reader::Reader;
-use crate::store::{StreamInfo, StreamList, StreamListRequest};
 use bytes::Bytes;
 use graven_model::{
-    Code, Direction, Error, Position, Result, Revision, StreamName, StreamState, Timestamp, limits,
+    Code, Direction, Error, Position, Result, Revision, StreamInfo, StreamList, StreamListRequest,
+    StreamName, StreamState, Timestamp, limits,
 };
 
 /// What is known of one stream.

@@ -1,10 +1,11 @@
 //! The front door: [`Store`]: open, append, read, follow, close.
 
 mod open;
+mod shared_interface;
 mod words;
 
 pub(crate) use open::FORMAT_VERSION;
-pub use words::{Frames, Options, StoreInfo, StreamInfo, StreamList, StreamListRequest};
+pub use words::Options;
 
 use crate::append::{
     METADATA_TYPE, Operation, PendingAppend, Prepared, Queue, Shared, TOMBSTONE_TYPE, Writer, prepare, seed,
@@ -12,17 +13,17 @@ use crate::append::{
 use crate::env::{Entropy, spawn_named};
 use crate::journal::{LocalJournal, Tail};
 use crate::log::reader::Reader;
-use crate::read::follow::{FollowRequest, Follower};
+use crate::read::follow::Follower;
 use crate::read::frames::read_frames;
 use crate::read::metadata::StreamMetadata;
 use crate::read::{page, streams};
-use crate::stats::Stats;
 use bytes::Bytes;
 use graven_model::error::Details;
 use graven_model::event::ContentType;
 use graven_model::{
-    AppendRequest, Code, Error, EventId, Expected, NewEvent, Page, Position, ReadRequest, Receipt, Result,
-    Revision, Selector, Start, StoredEvent, StreamName, StreamState, limits,
+    AppendRequest, Code, Error, EventId, Expected, FollowRequest, Frames, NewEvent, Page, Position,
+    ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent, StreamInfo,
+    StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
@@ -241,13 +242,17 @@ impl Store {
     /// # Errors
     /// As [`Store::append`]; a stream that never existed is a [`Code::WrongExpectedRevision`].
     pub fn delete_stream(&self, stream: &StreamName, expected: Expected) -> Result<Receipt> {
+        self.submit_deletion(stream, expected)?.wait()
+    }
+
+    fn submit_deletion(&self, stream: &StreamName, expected: Expected) -> Result<PendingAppend> {
         let event = self.json_event(METADATA_TYPE, StreamMetadata::deleted());
         let request = AppendRequest::default().check(stream.clone(), expected).and_to(
             stream.metadata()?,
             Expected::Any,
             [event],
         );
-        self.queue(Operation::Delete, request)?.wait()
+        self.queue(Operation::Delete, request)
     }
 
     /// Ends a stream for ever.
@@ -255,9 +260,13 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn tombstone_stream(&self, stream: &StreamName, expected: Expected) -> Result<Receipt> {
+        self.submit_tombstone(stream, expected)?.wait()
+    }
+
+    fn submit_tombstone(&self, stream: &StreamName, expected: Expected) -> Result<PendingAppend> {
         let mut event = self.json_event(TOMBSTONE_TYPE, Bytes::new());
         event.content_type = ContentType::Binary;
-        self.queue(Operation::Tombstone, AppendRequest::to(stream.clone(), expected, [event]))?.wait()
+        self.queue(Operation::Tombstone, AppendRequest::to(stream.clone(), expected, [event]))
     }
 
     /// Hides a stream's events below a revision; its other metadata stays.
@@ -265,6 +274,10 @@ impl Store {
     /// # Errors
     /// As [`Store::append`]; [`Code::BadRequest`] for a revision beyond the stream's end.
     pub fn truncate_stream(&self, stream: &StreamName, before: Revision) -> Result<Receipt> {
+        self.append(self.truncation(stream, before)?)
+    }
+
+    fn truncation(&self, stream: &StreamName, before: Revision) -> Result<AppendRequest> {
         let info = self.stream_info(stream)?;
         let end = info.last_revision.map_or(0, |last| last.0 + 1);
         if before.0 > end {
@@ -280,7 +293,7 @@ impl Store {
             }
             None => (Expected::NoStream, StreamMetadata::truncated_before(before)),
         };
-        self.set_stream_metadata(stream, expected, json)
+        self.metadata_append(stream, expected, json)
     }
 
     /// Replaces a stream's metadata object: `$maxCount`, `$maxAge` (seconds), `$tb`, `$acl` and keys of one's own.
@@ -294,8 +307,12 @@ impl Store {
         expected: Expected,
         json: Bytes,
     ) -> Result<Receipt> {
+        self.append(self.metadata_append(stream, expected, json)?)
+    }
+
+    fn metadata_append(&self, stream: &StreamName, expected: Expected, json: Bytes) -> Result<AppendRequest> {
         let event = self.json_event(METADATA_TYPE, json);
-        self.append(AppendRequest::to(stream.metadata()?, expected, [event]))
+        Ok(AppendRequest::to(stream.metadata()?, expected, [event]))
     }
 
     fn json_event(&self, event_type: &str, json: Bytes) -> NewEvent {
