@@ -253,9 +253,6 @@ impl<'a> FrameWriter<'a> {
             head.gate = Gate::Tombstoned;
         } else {
             head.revision = Some(revision);
-            if head.gate == Gate::Deleted {
-                head.gate = Gate::Open;
-            }
         }
         if let Some(described) = stream.described()
             && let Some(head) = self.names.cached_head(&described)

@@ -45,7 +45,7 @@ impl Head {
         self.has_metadata = true;
         if self.gate != Gate::Tombstoned {
             let deleted = StreamMetadata::parse(json).is_ok_and(|metadata| metadata.is_deleted());
-            self.gate = if deleted && self.revision.is_some() { Gate::Deleted } else { Gate::Open };
+            self.gate = if deleted { Gate::Deleted } else { Gate::Open };
         }
     }
 }
@@ -199,7 +199,7 @@ fn load(sources: &Sources, pending: &Pending, stream: &StreamName) -> Result<Hea
         && let Some(metadata) = sources.metadata(pending, name, StreamMetadata::parse)?
     {
         head.has_metadata = true;
-        if head.gate == Gate::Open && metadata?.is_deleted() && head.revision.is_some() {
+        if head.gate == Gate::Open && metadata?.is_deleted() {
             head.gate = Gate::Deleted;
         }
     }

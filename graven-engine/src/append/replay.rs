@@ -193,9 +193,6 @@ fn replay_record(
         head.gate = Gate::Tombstoned;
     } else {
         head.revision = Some(record.revision);
-        if head.gate == Gate::Deleted {
-            head.gate = Gate::Open;
-        }
     }
     if let Some(described) = stream.described()
         && let Some(head) = names.cached_head(&described)

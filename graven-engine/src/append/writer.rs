@@ -8,7 +8,7 @@ use super::committer::{Committer, Ready};
 use super::decide::{Decision, Facts, decide};
 use super::facts::{Pending, Place, Source, Sources};
 use super::frames::{Chain, FrameWriter};
-use super::names::Names;
+use super::names::{Gate, Names};
 use super::shared::Shared;
 use super::{Operation, Prepared, Queue, prepare};
 use crate::env::{Entropy, spawn_named};
@@ -289,13 +289,13 @@ impl Writer {
         }
         for (write, _) in source.request.streams.iter().zip(written).filter(|(_, written)| *written) {
             let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
-            if let StreamState::SoftDeleted(last) = head.state() {
+            if head.gate == Gate::Deleted {
+                let before = Revision(head.revision.map_or(0, |last| last + 1));
                 let metadata =
                     self.shared.sources.metadata(&self.pending, write.stream.as_str(), |json| {
-                        StreamMetadata::reopened(json, last.next())
+                        StreamMetadata::reopened(json, before)
                     })?;
-                let metadata =
-                    metadata.unwrap_or_else(|| Ok(StreamMetadata::truncated_before(last.next())))?;
+                let metadata = metadata.unwrap_or_else(|| Ok(StreamMetadata::truncated_before(before)))?;
                 reopened.push(self.metadata_event(&write.stream, metadata)?);
             }
         }
