@@ -14,8 +14,8 @@ use graven_model::{AppendRequest, Code, Error, EventId, Position, Result, Revisi
 
 /// What a decision rests on.
 pub(crate) trait Facts {
-    /// What a stream looks like, and whether it has metadata.
-    fn state(&mut self, stream: &StreamName) -> Result<(StreamState, bool)>;
+    /// What the request's stream at this index looks like, and whether it has metadata.
+    fn state(&mut self, index: usize, stream: &StreamName) -> Result<(StreamState, bool)>;
     /// The newest event with this id in this stream.
     fn find(&mut self, stream: &StreamName, id: EventId) -> Result<Option<Place>>;
     /// The event at this revision.
@@ -70,7 +70,7 @@ fn whole(facts: &mut dyn Facts, operation: Operation, request: &AppendRequest) -
     let mut done: Vec<Option<(Place, Place)>> = vec![None; request.streams.len()];
     let mut partial: Vec<Option<EventId>> = vec![None; request.streams.len()];
     for (at, write) in request.streams.iter().enumerate() {
-        let (state, has_metadata) = facts.state(&write.stream)?;
+        let (state, has_metadata) = facts.state(at, &write.stream)?;
         states.push((state, has_metadata));
         if operation == Operation::Append && !ids[at].is_empty() {
             match repeat(facts, &write.stream, write.expected, state, &ids[at])? {
@@ -306,8 +306,8 @@ fn empty_receipt(head: u64, request: &AppendRequest, states: &[(StreamState, boo
 fn each_event(facts: &mut dyn Facts, request: &AppendRequest) -> Result<Decision> {
     let mut states = Vec::with_capacity(request.streams.len());
     let mut failed = Vec::new();
-    for write in &request.streams {
-        let (state, has_metadata) = facts.state(&write.stream)?;
+    for (at, write) in request.streams.iter().enumerate() {
+        let (state, has_metadata) = facts.state(at, &write.stream)?;
         if state == StreamState::Tombstoned {
             failed.push(FailedCheck {
                 stream: write.stream.clone(),

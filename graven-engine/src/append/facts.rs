@@ -1,5 +1,6 @@
 //! What the writer can find out: events by id, by revision, by query, whether in the log or on their way into it.
 
+use super::names::Slot;
 use super::prepare::Hashed;
 use crate::audit::Tiles;
 use crate::index::{Hasher, Index, Item, StreamFrom, Term, TermQuery};
@@ -19,6 +20,8 @@ pub(crate) struct Source {
     pub(crate) request: AppendRequest,
     pub(crate) kind: Kind,
     pub(crate) hashed: Vec<Hashed>,
+    /// Where the writer keeps the heads of the request's streams, in their order.
+    pub(crate) slots: Vec<Slot>,
 }
 
 /// An event that is encoded and not yet durable.

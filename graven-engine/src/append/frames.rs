@@ -191,13 +191,14 @@ impl<'a> FrameWriter<'a> {
     /// Encodes one event of a source whose names were resolved, and returns its position.
     pub(crate) fn event(&mut self, source: &Arc<Source>, index: u32) -> u64 {
         let (stream, event) = &source.request.events[index as usize];
+        let slot = source.slots[*stream as usize];
         let stream = &source.request.streams[*stream as usize].stream;
         let hashed = &source.hashed[index as usize];
         let position = self.chain.position;
         let tombstone = source.kind == Kind::Tombstone;
         let hasher = &self.sources.hasher;
 
-        let (stream_key, prev_stream, stream_salt) = match self.names.known_head(stream).chain {
+        let (stream_key, prev_stream, stream_salt) = match self.names.at(slot).chain {
             Some((last, key)) => (key, last, None),
             None => {
                 let salt: [u8; 16] = self.entropy.bytes();
@@ -223,7 +224,7 @@ impl<'a> FrameWriter<'a> {
         }
         tag_keys.sort_unstable();
 
-        let head = self.names.known_head(stream);
+        let head = self.names.at(slot);
         let revision =
             if tombstone { Revision::TOMBSTONE.0 } else { head.revision.map_or(0, |last| last + 1) };
         let hash = Leaf {

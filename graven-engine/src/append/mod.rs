@@ -18,7 +18,7 @@ pub(crate) use frames::{Chain, LogCursor, log_tag, seed};
 pub(crate) use names::Names;
 pub(crate) use prepare::{METADATA_TYPE, Operation, Prepared, TOMBSTONE_TYPE, prepare};
 pub(crate) use queue::Queue;
-pub(crate) use replay::recover;
+pub(crate) use replay::{Recovery, Witness, hex, recover, replay_frame};
 pub(crate) use shared::Shared;
 pub(crate) use writer::Writer;
 

@@ -50,9 +50,16 @@ impl Head {
     }
 }
 
+/// Where a head is kept while its append is decided and encoded: found once by name, then by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(u32);
+
 /// Heads and tag keys.
 pub(crate) struct Names {
-    heads: HashMap<Text, Head>,
+    slots: HashMap<Text, Slot>,
+    /// The heads, each at its slot; those of free slots mean nothing.
+    heads: Vec<Head>,
+    free: Vec<Slot>,
     /// Keyed hash of a tag, `None` until the first event that carries it, and the last batch that used it.
     tags: HashMap<Text, (Option<Hash>, u64)>,
     max: usize,
@@ -63,7 +70,43 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new(max: usize) -> Names {
-        Names { heads: HashMap::default(), tags: HashMap::default(), max, batch: 1, durable_batch: 0 }
+        Names {
+            slots: HashMap::default(),
+            heads: Vec::new(),
+            free: Vec::new(),
+            tags: HashMap::default(),
+            max,
+            batch: 1,
+            durable_batch: 0,
+        }
+    }
+
+    /// The slot of a stream's head, which is found in the index if it is not in memory. It stays where it is until the
+    /// batch being made is durable.
+    pub(crate) fn slot(&mut self, sources: &Sources, pending: &Pending, stream: &StreamName) -> Result<Slot> {
+        if let Some(slot) = self.slots.get(stream.as_str()) {
+            self.heads[slot.0 as usize].used = self.batch;
+            return Ok(*slot);
+        }
+        self.make_room();
+        let head = Head { used: self.batch, ..load(sources, pending, stream)? };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.heads[slot.0 as usize] = head;
+                slot
+            }
+            None => {
+                self.heads.push(head);
+                Slot(u32::try_from(self.heads.len() - 1).expect("the number of heads in memory is bounded"))
+            }
+        };
+        self.slots.insert(stream.text().clone(), slot);
+        Ok(slot)
+    }
+
+    /// The head at a slot.
+    pub(crate) fn at(&mut self, slot: Slot) -> &mut Head {
+        &mut self.heads[slot.0 as usize]
     }
 
     /// The head of a stream, found in the index if it is not in memory.
@@ -73,36 +116,37 @@ impl Names {
         pending: &Pending,
         stream: &StreamName,
     ) -> Result<&mut Head> {
-        if !self.heads.contains_key(stream.as_str()) {
-            self.make_room();
-            let head = load(sources, pending, stream)?;
-            self.heads.insert(stream.text().clone(), head);
-        }
-        let head = self.heads.get_mut(stream.as_str()).expect("it was just put there");
-        head.used = self.batch;
-        Ok(head)
-    }
-
-    /// The head of a stream that was resolved before.
-    pub(crate) fn known_head(&mut self, stream: &StreamName) -> &mut Head {
-        let head = self
-            .heads
-            .get_mut(stream.as_str())
-            .expect("the streams of an append are resolved before it is encoded");
-        head.used = self.batch;
-        head
+        let slot = self.slot(sources, pending, stream)?;
+        Ok(self.at(slot))
     }
 
     /// The head of a stream if it is in memory.
     pub(crate) fn cached_head(&mut self, stream: &StreamName) -> Option<&mut Head> {
-        self.heads.get_mut(stream.as_str())
+        let slot = *self.slots.get(stream.as_str())?;
+        Some(self.at(slot))
     }
 
-    /// Brings all streams and tags of an append into memory, so that encoding it cannot fail.
-    pub(crate) fn resolve(&mut self, sources: &Sources, pending: &Pending, source: &Source) -> Result<()> {
+    /// Brings the heads of an append's streams into memory.
+    pub(crate) fn resolve_streams(
+        &mut self,
+        sources: &Sources,
+        pending: &Pending,
+        source: &mut Source,
+    ) -> Result<()> {
+        source.slots.clear();
         for write in &source.request.streams {
-            self.head(sources, pending, &write.stream)?;
+            source.slots.push(self.slot(sources, pending, &write.stream)?);
         }
+        Ok(())
+    }
+
+    /// Brings the tags of an append into memory, so that encoding it cannot fail.
+    pub(crate) fn resolve_tags(
+        &mut self,
+        sources: &Sources,
+        pending: &Pending,
+        source: &Source,
+    ) -> Result<()> {
         for (_, event) in &source.request.events {
             for tag in &event.tags {
                 self.resolve_tag(sources, pending, tag)?;
@@ -144,6 +188,7 @@ impl Names {
     pub(crate) fn stored_tag_key(
         &mut self,
         sources: &Sources,
+        pending: &Pending,
         tag: &str,
         salt: Option<[u8; 16]>,
     ) -> Result<Option<Hash>> {
@@ -153,18 +198,21 @@ impl Names {
             self.tags.insert(tag.into(), (Some(key), self.batch));
             return Ok(Some(key));
         }
-        self.resolve_tag(sources, &Pending::default(), tag)?;
+        self.resolve_tag(sources, pending, tag)?;
         Ok(self.tags.get(tag).and_then(|(key, _)| *key))
     }
 
     /// Forgets an eighth of a full map, sparing what batches on their way use.
     fn make_room(&mut self) {
         let (max, durable) = (self.max, self.durable_batch);
-        if self.heads.len() >= max {
+        if self.slots.len() >= max {
             let mut excess = max / 8 + 1;
-            self.heads.retain(|_, head| {
-                let forget = excess > 0 && head.used <= durable;
-                excess -= usize::from(forget);
+            self.slots.retain(|_, slot| {
+                let forget = excess > 0 && self.heads[slot.0 as usize].used <= durable;
+                if forget {
+                    excess -= 1;
+                    self.free.push(*slot);
+                }
                 !forget
             });
         }

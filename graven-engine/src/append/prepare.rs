@@ -79,7 +79,12 @@ pub(crate) fn prepare(
     let mut hashed = draw_seeds(&request, &mut entropy.lock());
     hash(&request, &mut hashed);
     let kind = if operation == Operation::Tombstone { Kind::Tombstone } else { Kind::Event };
-    Ok(Prepared { operation, source: Source { request, kind, hashed }, frame_bytes_max, reply })
+    Ok(Prepared {
+        operation,
+        source: Source { request, kind, hashed, slots: Vec::new() },
+        frame_bytes_max,
+        reply,
+    })
 }
 
 fn check_shape(operation: Operation, request: &AppendRequest) -> Result<()> {

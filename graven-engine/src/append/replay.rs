@@ -6,12 +6,57 @@ use super::frames::Chain;
 use super::names::{Gate, Names};
 use crate::index::Entry;
 use crate::log::frame::{self, Header, Record, RecordHead};
-use crate::log::recovery::{self, From};
+use crate::log::recovery::{self, From, Torn};
 use crate::stats::Tally;
 use bytes::Bytes;
 use graven_model::event::Kind;
 use graven_model::{Code, Error, Result, StreamName, ids, limits};
+use graven_proof::Hash;
 use graven_proof::leaf::{self, Leaf};
+
+/// How a log is recovered.
+pub(crate) struct Recovery<'a> {
+    /// Events that become one index file.
+    pub(crate) index_flush_events: usize,
+    /// What is known to be durable of a replica's log; the log has to hold it. A store's own log has only its last batch
+    /// in doubt.
+    pub(crate) synced: Option<Witness>,
+    /// Called with the position reached, frame by frame.
+    pub(crate) progress: &'a mut dyn FnMut(u64),
+}
+
+/// Where a log is known to have stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Witness {
+    /// Position of the next event.
+    pub(crate) position: u64,
+    /// Header checksum of the frame before it.
+    pub(crate) checksum: u32,
+    /// Merkle root over everything before it.
+    pub(crate) root: Hash,
+}
+
+impl Witness {
+    /// Compares a log that has come this far with what is known of it.
+    fn check(&self, chain: &Chain) -> Result<()> {
+        if chain.position != self.position || (chain.root == self.root && chain.previous == self.checksum) {
+            return Ok(());
+        }
+        let message = format!("the log up to position {} is not the one that was written", self.position);
+        Err(Error::new(Code::Corrupted, message)
+            .expected(format!("root {}", hex(&self.root)))
+            .found(format!("root {}", hex(&chain.root))))
+    }
+}
+
+/// A hash in hexadecimal.
+pub(crate) fn hex(hash: &Hash) -> String {
+    use std::fmt::Write as _;
+    hash.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("a String takes everything");
+        out
+    })
+}
 
 /// Replays the log after `chain` and returns the bytes of a torn tail that were cut off.
 ///
@@ -22,24 +67,37 @@ pub(crate) fn recover(
     chain: &mut Chain,
     tally: &mut Tally,
     names: &mut Names,
-    index_flush_events: usize,
+    recovery: Recovery<'_>,
 ) -> Result<u64> {
+    let Recovery { index_flush_events, synced, progress } = recovery;
     let from = From { position: chain.position, offset: chain.offset, previous: chain.previous };
+    let torn = synced.map_or(Torn::LastBatch, |synced| Torn::Behind(synced.position));
     let mut scratch = Vec::new();
-    let end = recovery::replay(&sources.log, chain.log_tag, from, |header, bytes, offset| {
+    if let Some(synced) = &synced {
+        synced.check(chain)?;
+    }
+    let end = recovery::replay(&sources.log, chain.log_tag, from, torn, |header, bytes, offset| {
         // The last batch may not be durable before the end is repaired; everything before a batch begins is.
-        if header.batch_offset == 0 && sources.index.open_events() >= index_flush_events {
+        let durable = match &synced {
+            None => header.batch_offset == 0,
+            Some(synced) => header.first <= synced.position,
+        };
+        if durable && sources.index.open_events() >= index_flush_events {
             sources.tiles.sync()?;
             sources.index.freeze(chain.cursor(tally).encode());
             sources.index.durable(chain.position);
         }
         names.batch += 1;
         names.durable_batch = names.batch - 1;
-        replay_frame(sources, chain, tally, names, header, bytes, offset, &mut scratch)?;
+        replay_frame(sources, &Pending::default(), chain, tally, names, header, bytes, offset, &mut scratch)?;
+        if let Some(synced) = &synced {
+            synced.check(chain)?;
+        }
         chain.offset = offset + u64::from(header.length);
         if let Some(segment) = sources.log.segment_of(header.first) {
             chain.segment_first = segment.first();
         }
+        progress(chain.position);
         Ok(())
     })?;
     sources.log.set_end(end.offset);
@@ -48,12 +106,19 @@ pub(crate) fn recover(
     Ok(end.torn_bytes)
 }
 
+/// Checks a frame against what came before it, recomputing its Merkle root, and tells index, tiles, counts and names of
+/// its events. The frame's checksums and place were checked before. `offset` is its byte in its segment; `pending` says
+/// up to where the log can be read. After an error all of it has to be recovered anew.
+///
+/// # Errors
+/// [`Code::Corrupted`] for a frame no append can have written.
 #[expect(
     clippy::too_many_arguments,
-    reason = "one call site; the parts of the writer's state are borrowed apart"
+    reason = "two call sites; the parts of the writer's state are borrowed apart"
 )]
-fn replay_frame(
+pub(crate) fn replay_frame(
     sources: &Sources,
+    pending: &Pending,
     chain: &mut Chain,
     tally: &mut Tally,
     names: &mut Names,
@@ -79,7 +144,7 @@ fn replay_frame(
             .get(at + frame::RECORD_HEAD_BYTES..at + head.total())
             .and_then(Record::decode)
             .ok_or_else(|| damaged(position, "the record cannot be decoded"))?;
-        let hash = replay_record(sources, chain, names, header, &record, scratch)?
+        let hash = replay_record(sources, pending, chain, names, header, &record, scratch)?
             .map_err(|what| damaged(position, what))?;
         let stream = sources.hasher.stream(record.stream);
         let mut tags: Vec<u64> = record.tags.iter().map(|(tag, _)| sources.hasher.tag(tag)).collect();
@@ -119,12 +184,13 @@ fn replay_frame(
 /// the record: a checksum that holds proves nothing about who made it.
 fn replay_record(
     sources: &Sources,
+    pending: &Pending,
     chain: &Chain,
     names: &mut Names,
     header: &Header,
     record: &Record<'_>,
     scratch: &mut Vec<u8>,
-) -> Result<std::result::Result<graven_proof::Hash, &'static str>> {
+) -> Result<std::result::Result<Hash, &'static str>> {
     const SALT_MISSING: &str = "a salt of its names is missing";
     let Ok(stream) = StreamName::new(record.stream) else {
         return Ok(Err("its stream has an impossible name"));
@@ -135,7 +201,8 @@ fn replay_record(
     {
         return Ok(Err("its names are longer or more than an append takes"));
     }
-    let head = names.head(sources, &Pending::default(), &stream)?;
+    let slot = names.slot(sources, pending, &stream)?;
+    let head = names.at(slot);
     let (stream_key, prev_stream) = match (head.chain, record.stream_salt) {
         (Some((last, key)), None) => (key, last),
         (None, Some(salt)) => {
@@ -146,11 +213,11 @@ fn replay_record(
     };
     let mut tags = Vec::with_capacity(record.tags.len() + 1);
     for (tag, salt) in &record.tags {
-        let Some(key) = names.stored_tag_key(sources, tag, *salt)? else { return Ok(Err(SALT_MISSING)) };
+        let Some(key) = names.stored_tag_key(sources, pending, tag, *salt)? else { return Ok(Err(SALT_MISSING)) };
         tags.push(key);
     }
     if let Some((subject, salt)) = record.subject {
-        let Some(key) = names.stored_tag_key(sources, &subject_tag(subject), salt)? else {
+        let Some(key) = names.stored_tag_key(sources, pending, &subject_tag(subject), salt)? else {
             return Ok(Err(SALT_MISSING));
         };
         tags.push(key);
@@ -187,7 +254,7 @@ fn replay_record(
         metadata_commitment: metadata,
     }
     .hash(scratch);
-    let head = names.known_head(&stream);
+    let head = names.at(slot);
     head.chain = Some((hash, stream_key));
     if record.kind == Kind::Tombstone {
         head.gate = Gate::Tombstoned;

@@ -8,7 +8,7 @@ use super::committer::{Committer, Ready};
 use super::decide::{Decision, Facts, decide};
 use super::facts::{Pending, Place, Source, Sources};
 use super::frames::{Chain, FrameWriter};
-use super::names::{Gate, Names};
+use super::names::{Gate, Names, Slot};
 use super::shared::Shared;
 use super::{Operation, Prepared, Queue, prepare};
 use crate::env::{Entropy, spawn_named};
@@ -194,12 +194,16 @@ impl Writer {
         batch_first: u64,
         batch_offset: u64,
     ) -> (oneshot::Sender<Result<Receipt>>, Result<Receipt>) {
-        let Prepared { operation, source, reply, .. } = append;
+        let Prepared { operation, mut source, reply, .. } = append;
+        if let Err(error) = self.names.resolve_streams(&self.shared.sources, &self.pending, &mut source) {
+            return (reply, Err(error));
+        }
         let decision = decide(
             &mut Known {
                 sources: &self.shared.sources,
                 pending: &self.pending,
                 names: &mut self.names,
+                slots: &source.slots,
                 head: self.chain.position,
             },
             operation,
@@ -225,12 +229,13 @@ impl Writer {
         batch_offset: u64,
     ) -> Result<Receipt> {
         let commit_time = self.shared.env.clock.now_us().max(self.chain.commit_time);
-        let reopened = self.reopenings(operation, &source, skip)?;
-        let undeleting = self.undeletings(&source, skip)?;
+        let mut reopened = self.reopenings(operation, &source, skip)?;
+        let mut undeleting = self.undeletings(&source, skip)?;
         // Everything that can fail is done before the first byte: a refused append leaves nothing in the frame.
-        for source in reopened.iter().chain([&source]).chain(&undeleting) {
-            self.names.resolve(&self.shared.sources, &self.pending, source)?;
+        for extra in reopened.iter_mut().chain(&mut undeleting) {
+            self.names.resolve_streams(&self.shared.sources, &self.pending, extra)?;
         }
+        self.names.resolve_tags(&self.shared.sources, &self.pending, &source)?;
         let source = Arc::new(source);
         let mut frame = FrameWriter::begin(
             &self.shared.sources,
@@ -260,8 +265,8 @@ impl Writer {
         frame.finish(batch_first, batch_offset, self.epoch);
         let (first, last) = places.expect("an accepted append stores at least one event");
         let mut streams = Vec::with_capacity(source.request.streams.len());
-        for write in &source.request.streams {
-            let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
+        for (write, slot) in source.request.streams.iter().zip(&source.slots) {
+            let head = self.names.at(*slot);
             // A stream that is only checked may be tombstoned; as in every receipt it then has no revision.
             let closed = operation != Operation::Tombstone && head.state() == StreamState::Tombstoned;
             let revision = if closed { None } else { head.revision.map(Revision) };
@@ -287,8 +292,9 @@ impl Writer {
         for (stream, _) in stored_events(source, skip) {
             written[*stream as usize] = true;
         }
-        for (write, _) in source.request.streams.iter().zip(written).filter(|(_, written)| *written) {
-            let head = self.names.head(&self.shared.sources, &self.pending, &write.stream)?;
+        for (at, _) in written.iter().enumerate().filter(|(_, written)| **written) {
+            let write = &source.request.streams[at];
+            let head = self.names.at(source.slots[at]);
             if head.gate == Gate::Deleted {
                 let before = Revision(head.revision.map_or(0, |last| last + 1));
                 let metadata =
@@ -305,10 +311,15 @@ impl Writer {
     /// The metadata events that keep a deleted stream's old events hidden when its metadata is written, which reopens it.
     fn undeletings(&mut self, source: &Source, skip: &[bool]) -> Result<Vec<Source>> {
         let mut undeleting = Vec::new();
-        for (at, write) in source.request.streams.iter().enumerate() {
-            let Some(described) = write.stream.described() else { continue };
-            let last_written = stored_events(source, skip).rfind(|(stream, _)| *stream as usize == at);
-            let Some((_, event)) = last_written else { continue };
+        if !source.request.streams.iter().any(|write| write.stream.is_metadata()) {
+            return Ok(undeleting);
+        }
+        let mut last_written = vec![None; source.request.streams.len()];
+        for (stream, event) in stored_events(source, skip) {
+            last_written[*stream as usize] = Some(event);
+        }
+        for (write, last_written) in source.request.streams.iter().zip(last_written) {
+            let (Some(described), Some(event)) = (write.stream.described(), last_written) else { continue };
             let StreamState::SoftDeleted(last) =
                 self.names.head(&self.shared.sources, &self.pending, &described)?.state()
             else {
@@ -332,15 +343,12 @@ impl Writer {
         };
         let mut hashed = prepare::draw_seeds(&request, &mut self.entropy);
         prepare::hash(&request, &mut hashed);
-        Ok(Source { request, kind: Kind::Event, hashed })
+        Ok(Source { request, kind: Kind::Event, hashed, slots: Vec::new() })
     }
 }
 
 /// The events of an append that are not left out.
-fn stored_events<'a>(
-    source: &'a Source,
-    skip: &'a [bool],
-) -> impl DoubleEndedIterator<Item = &'a (u32, NewEvent)> {
+fn stored_events<'a>(source: &'a Source, skip: &'a [bool]) -> impl Iterator<Item = &'a (u32, NewEvent)> {
     let events = source.request.events.iter().enumerate();
     events.filter(|(at, _)| !skip.get(*at).copied().unwrap_or(false)).map(|(_, event)| event)
 }
@@ -356,12 +364,13 @@ struct Known<'a> {
     sources: &'a Sources,
     pending: &'a Pending,
     names: &'a mut Names,
+    slots: &'a [Slot],
     head: u64,
 }
 
 impl Facts for Known<'_> {
-    fn state(&mut self, stream: &StreamName) -> Result<(StreamState, bool)> {
-        let head = self.names.head(self.sources, self.pending, stream)?;
+    fn state(&mut self, index: usize, _stream: &StreamName) -> Result<(StreamState, bool)> {
+        let head = self.names.at(self.slots[index]);
         Ok((head.state(), head.has_metadata))
     }
 

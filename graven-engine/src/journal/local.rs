@@ -7,7 +7,7 @@ use super::{Batch, Journal, Outcome, Tail};
 use crate::Options;
 use crate::append::{log_tag, seed};
 use crate::log::frame::Header;
-use crate::log::recovery::{self, From};
+use crate::log::recovery::{self, From, Torn};
 use crate::log::segment;
 use crate::log::{Edge, Log};
 use bytes::BytesMut;
@@ -39,7 +39,7 @@ impl LocalJournal {
 pub fn open_alone(dir: &Path, log_id: [u8; 16], options: &Options) -> Result<Box<dyn Journal>> {
     let log = Arc::new(Log::open(&options.env, dir, log_id, options)?);
     let begin = From { position: 0, offset: segment::HEADER_BYTES, previous: seed(log_id) };
-    let end = recovery::replay(&log, log_tag(log_id), begin, |_, _, _| Ok(()))?;
+    let end = recovery::replay(&log, log_tag(log_id), begin, Torn::LastBatch, |_, _, _| Ok(()))?;
     log.set_end(end.offset);
     let tail = Tail { position: end.position, checksum: end.previous };
     let origin = Edge {

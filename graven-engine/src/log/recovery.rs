@@ -33,6 +33,16 @@ pub(crate) struct End {
     pub(crate) torn_bytes: u64,
 }
 
+/// What a crash may have torn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Torn {
+    /// The last batch: a store's log, where every batch is flushed before the next one is written.
+    LastBatch,
+    /// Anything at this position and behind it, within the last segment: a replica's log, where frames are written in
+    /// runs of many batches. What comes before has to be there.
+    Behind(u64),
+}
+
 /// Calls `each` for every whole frame from `from` on, in order, with the frame's bytes and its byte offset; then cuts
 /// off a torn tail and makes the last batch durable: a process that was killed, or whose flush failed, may have left it
 /// in the page cache alone.
@@ -43,9 +53,10 @@ pub(crate) fn replay(
     log: &Log,
     log_tag: u32,
     from: From,
+    torn: Torn,
     mut each: impl FnMut(&Header, &Bytes, u64) -> Result<()>,
 ) -> Result<End> {
-    scan(log, log_tag, from, true, &mut |header, bytes, offset| each(header, bytes, offset).map(|()| true))
+    scan(log, log_tag, from, torn, true, &mut |header, bytes, offset| each(header, bytes, offset).map(|()| true))
 }
 
 /// Calls `each` for every whole frame from `from` on until it returns false or the frames end; changes nothing.
@@ -58,13 +69,28 @@ pub(crate) fn walk(
     from: From,
     each: &mut dyn FnMut(&Header, &Bytes, u64) -> Result<bool>,
 ) -> Result<()> {
-    scan(log, log_tag, from, false, each).map(|_| ())
+    scan(log, log_tag, from, Torn::LastBatch, false, each).map(|_| ())
+}
+
+/// [`walk`] over a replica's log, which has to reach `synced`; answers where it ends.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn walk_replica(
+    log: &Log,
+    log_tag: u32,
+    from: From,
+    synced: u64,
+    each: &mut dyn FnMut(&Header, &Bytes, u64) -> Result<bool>,
+) -> Result<End> {
+    scan(log, log_tag, from, Torn::Behind(synced), false, each)
 }
 
 fn scan(
     log: &Log,
     log_tag: u32,
     from: From,
+    torn: Torn,
     repair: bool,
     each: &mut dyn FnMut(&Header, &Bytes, u64) -> Result<bool>,
 ) -> Result<End> {
@@ -87,7 +113,11 @@ fn scan(
                     if !each(&header, &bytes, end.offset)? {
                         return Ok(end);
                     }
-                    if header.batch_offset == 0 {
+                    let flushed_before = match torn {
+                        Torn::LastBatch => header.batch_offset == 0,
+                        Torn::Behind(synced) => header.first <= synced,
+                    };
+                    if flushed_before {
                         batch_at = end.offset;
                     }
                     end.position = header.end();
@@ -104,8 +134,13 @@ fn scan(
                     .expected(format!("events up to position {}", next.first()))
                     .found(format!("events up to position {}", end.position)));
             }
+            None if matches!(torn, Torn::Behind(synced) if end.position < synced) => {
+                return Err(damaged(segment, end.offset, why)
+                    .found(format!("events up to position {} of those that were flushed", end.position)));
+            }
             None if repair => {
-                end.torn_bytes = scan.cut_torn_tail(end.offset, log_tag, end.position, why)?;
+                let last_batch = (torn == Torn::LastBatch).then_some((log_tag, end.position));
+                end.torn_bytes = scan.cut_torn_tail(end.offset, last_batch, why)?;
                 scan.write_again(batch_at, end.offset)?;
             }
             None => {}
@@ -185,13 +220,18 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let failed = |error: std::io::Error| Error::io(self.segment.path.display(), &error);
-        let bytes = self.bytes(from, to - from)?;
-        self.segment.file.write_at(&bytes, from).map_err(failed)?;
+        let mut at = from;
+        while at < to {
+            let bytes = self.bytes(at, SCAN_BYTES.min(to - at))?;
+            self.segment.file.write_at(&bytes, at).map_err(failed)?;
+            at += bytes.len().max(1) as u64;
+        }
         self.segment.file.sync_data().map_err(failed)
     }
 
-    /// Decides what a bad frame at `offset` is. Torn: overwrites it with zeros and returns the bytes cut off.
-    fn cut_torn_tail(&mut self, offset: u64, log_tag: u32, position: u64, why: &'static str) -> Result<u64> {
+    /// Decides what a bad frame at `offset` is. Torn: overwrites it with zeros and returns the bytes cut off. With the
+    /// log's tag and the frame's position, an intact frame of a later batch behind it makes it damage.
+    fn cut_torn_tail(&mut self, offset: u64, last_batch: Option<(u32, u64)>, why: &'static str) -> Result<u64> {
         let mut last_used = offset;
         let mut at = offset;
         let magic = frame::MAGIC.to_le_bytes();
@@ -203,9 +243,8 @@ impl<'a> Scan<'a> {
             if !is_zero(&bytes) {
                 let used = bytes.iter().rposition(|byte| *byte != 0).expect("some byte is not zero");
                 last_used = at + used as u64 + 1;
-                for (found, _) in
-                    bytes.windows(magic.len()).enumerate().filter(|(_, window)| *window == magic)
-                {
+                let found = bytes.windows(magic.len()).enumerate().filter(|(_, window)| *window == magic);
+                for ((found, _), (log_tag, position)) in found.zip(last_batch.iter().copied().cycle()) {
                     let place = at + found as u64;
                     if let Ok((header, _)) = self.intact(place, log_tag)?
                         && header.first >= position

@@ -11,7 +11,7 @@ struct Paper {
 }
 
 impl Facts for Paper {
-    fn state(&mut self, stream: &StreamName) -> Result<(StreamState, bool)> {
+    fn state(&mut self, _index: usize, stream: &StreamName) -> Result<(StreamState, bool)> {
         Ok(self
             .streams
             .get(stream.as_str())
