@@ -1,0 +1,18 @@
+//! The engine on a simulated machine. Each file is named by the situation it puts the engine in.
+//!
+//! `GRAVEN_SIM_SEEDS=n` runs n seeds where the default is fewer, `GRAVEN_SIM_SEED=n` runs that one alone.
+
+mod support;
+
+mod clock_jumps_back;
+mod crash_at_any_call;
+mod disk_full_refuses_and_resumes;
+mod failed_sync_poisons;
+mod flipped_bit_at_every_byte;
+mod index_lost_or_damaged;
+mod random_operations_agree_with_the_model;
+mod read_error_is_an_error;
+mod retry_after_the_condition_changed;
+mod same_seed_same_trace;
+mod torn_tail_at_every_byte;
+mod zombie_store_after_a_crash;
