@@ -30,8 +30,8 @@ pub const TARGETS: &[Target] = &[
         mutations: 20_000,
     },
     Target { name: "leaf", run: leaf::run, seeds: leaf::seeds, mutations: 200_000 },
-    Target { name: "recovery", run: segment::as_is, seeds: segment::seeds, mutations: 1_000 },
-    Target { name: "frame", run: segment::with_checksums_that_hold, seeds: segment::seeds, mutations: 1_000 },
+    Target { name: "recovery", run: segment::as_is, seeds: segment::seeds, mutations: 4_000 },
+    Target { name: "frame", run: segment::with_checksums_that_hold, seeds: segment::seeds, mutations: 4_000 },
 ];
 
 impl Target {

@@ -11,7 +11,7 @@ use graven_model::{
     StreamName, Timestamp,
 };
 use graven_sim::SimMachine;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// The input is the segment file as it stands.
@@ -50,23 +50,21 @@ const DATA: &str = "/data";
 static WRITTEN: LazyLock<Written> = LazyLock::new(|| {
     let machine = SimMachine::new(1);
     let store = Store::open(DATA, options(&machine)).expect("an empty disk takes a store");
+    let used = || {
+        let paths = machine.disk.paths();
+        let segment =
+            paths.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "seg"))?;
+        let mut bytes = machine.disk.bytes_of(&segment)?;
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        Some((segment, bytes))
+    };
     let mut last_frame = 0;
-    let mut segment = PathBuf::new();
     for append in appends() {
-        let used = |path: &Path| {
-            let bytes = machine.disk.bytes_of(path).unwrap_or_default();
-            bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-        };
-        last_frame = used(&segment);
+        last_frame = used().map_or(0, |(_, bytes)| bytes.len());
         store.append(append).expect("the append is accepted");
-        let is_segment = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "seg");
-        segment = machine.disk.paths().iter().find(is_segment).expect("the log has a segment").clone();
     }
-    let events = events(&store);
-    let machine = machine.fork();
-    let mut bytes = machine.disk.bytes_of(&segment).expect("the segment is there");
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
-    Written { machine, segment, bytes, last_frame, events }
+    let (segment, bytes) = used().expect("the log has a segment");
+    Written { events: events(&store), machine: machine.fork(), segment, bytes, last_frame }
 });
 
 fn options(machine: &SimMachine) -> Options {
