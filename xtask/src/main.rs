@@ -4,6 +4,7 @@ mod check;
 mod fuzz;
 mod house;
 mod openapi;
+mod proto;
 mod shell;
 mod steps;
 
@@ -16,6 +17,7 @@ Usage: cargo xtask CHORE
   test                        every check, then every test; what continuous integration runs
   check                       the checks alone: formatting, house rules, lints
   openapi                     write graven/openapi.json anew from the server's own description
+  proto                       write the Rust of graven.proto anew
   fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
 ";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["test"] => check::test(),
         ["check"] => check::check(),
         ["openapi"] => openapi::write(),
+        ["proto"] => proto::write(),
         ["fuzz"] => fuzz::list(),
         ["fuzz", target] => fuzz::search(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, "--seconds", seconds] => match seconds.parse() {

@@ -12,16 +12,18 @@ struct Place {
 }
 
 const NO_RUNTIME: &[&str] = &["tokio", "axum", "hyper", "tonic", "prost", "utoipa", "clap", "ureq", "rustix"];
+const NO_IO: &[&str] = &["axum", "hyper", "utoipa", "clap", "ureq", "rustix"];
 const NO_WIRE: &[&str] = &["axum", "hyper", "http", "tower", "tonic", "prost", "utoipa", "clap", "ureq"];
 
 /// From the bottom up. A crate that is not here has no place yet.
 const PLACES: &[Place] = &[
     Place { name: "graven-proof", may_need: &[], never: NO_RUNTIME },
     Place { name: "graven-model", may_need: &["graven-proof"], never: NO_RUNTIME },
+    Place { name: "graven-proto", may_need: &["graven-model"], never: NO_IO },
     Place { name: "graven-engine", may_need: &["graven-proof", "graven-model"], never: NO_WIRE },
     Place {
         name: "graven",
-        may_need: &["graven-proof", "graven-model", "graven-engine"],
+        may_need: &["graven-proof", "graven-model", "graven-proto", "graven-engine"],
         never: &["graven-sim"],
     },
     Place {
