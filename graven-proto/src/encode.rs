@@ -1,0 +1,185 @@
+//! Answers of reads encoded from the words of the model, without a message in between: the hot path of every read.
+//!
+//! What is written is what prost would write for the message of the same name; tests hold the two against each other.
+
+use crate::event::content_type_text;
+use bytes::BufMut;
+use graven_model::{Frames, Page, SchemaRef, Start, StoredEvent};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+/// Bytes a message needs at the most beside the payloads it carries; for reserving room.
+const OVERHEAD_BYTES: usize = 96;
+
+/// Room for these events, about.
+#[must_use]
+pub fn room(events: &[StoredEvent]) -> usize {
+    events.iter().map(|event| event.size_bytes() + OVERHEAD_BYTES).sum::<usize>() + OVERHEAD_BYTES
+}
+
+/// `ReadResponse`.
+pub fn page(out: &mut Vec<u8>, page: &Page) {
+    events(out, &page.events);
+    if let Some(next) = page.next {
+        start(out, 2, next);
+    }
+    number(out, 3, page.head.0);
+    if let Some(revision) = page.last_revision {
+        some_number(out, 4, revision.0);
+    }
+}
+
+/// `Events`, and the first field of `ReadResponse`.
+pub fn events(out: &mut Vec<u8>, events: &[StoredEvent]) {
+    for event in events {
+        encode_key(1, WireType::LengthDelimited, out);
+        encode_varint(event_length(event) as u64, out);
+        event_fields(out, event);
+    }
+}
+
+/// `SubscribeResponse` with events.
+pub fn step_events(out: &mut Vec<u8>, batch: &[StoredEvent]) {
+    let length: usize = batch
+        .iter()
+        .map(|event| {
+            let length = event_length(event);
+            1 + encoded_len_varint(length as u64) + length
+        })
+        .sum();
+    encode_key(1, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+    events(out, batch);
+}
+
+/// `SubscribeResponse` that says that everything below `head` was delivered.
+pub fn step_caught_up(out: &mut Vec<u8>, head: u64) {
+    some_number(out, 2, head);
+}
+
+/// `SubscribeResponse` that says that everything up to `position` was delivered.
+pub fn step_checkpoint(out: &mut Vec<u8>, position: u64) {
+    some_number(out, 3, position);
+}
+
+/// `ReadFramesResponse` up to where its frames begin: they follow as they are.
+pub fn frames_head(out: &mut Vec<u8>, frames: &Frames) {
+    number(out, 1, frames.first.0);
+    number(out, 2, frames.next.0);
+    number(out, 3, frames.head.0);
+    if !frames.bytes.is_empty() {
+        encode_key(4, WireType::LengthDelimited, out);
+        encode_varint(frames.bytes.len() as u64, out);
+    }
+}
+
+/// A number that is left out when it is 0.
+fn number(out: &mut Vec<u8>, tag: u32, value: u64) {
+    if value != 0 {
+        some_number(out, tag, value);
+    }
+}
+
+fn some_number(out: &mut Vec<u8>, tag: u32, value: u64) {
+    encode_key(tag, WireType::Varint, out);
+    encode_varint(value, out);
+}
+
+/// Bytes that are left out when there are none.
+fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+    if !value.is_empty() {
+        some_bytes(out, tag, value);
+    }
+}
+
+fn some_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(value.len() as u64, out);
+    out.put_slice(value);
+}
+
+fn number_length(value: u64) -> usize {
+    if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
+}
+
+fn bytes_length(length: usize) -> usize {
+    if length == 0 { 0 } else { some_bytes_length(length) }
+}
+
+fn some_bytes_length(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+fn start(out: &mut Vec<u8>, tag: u32, start: Start) {
+    let (field, value) = match start {
+        Start::Start => (1, 0),
+        Start::End => (1, 1),
+        Start::Revision(revision) => (2, revision.0),
+        Start::Position(position) => (3, position.0),
+        Start::Time(time) => (4, time.micros() as u64),
+    };
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(1 + encoded_len_varint(value) as u64, out);
+    some_number(out, field, value);
+}
+
+fn schema_length(schema: SchemaRef) -> usize {
+    number_length(schema.version.into())
+        + number_length(schema.id.into())
+        + number_length(schema.check as u64)
+}
+
+/// All keys of a stored event's fields are one byte: its fields are numbered up to 15.
+fn event_length(stored: &StoredEvent) -> usize {
+    let event = &stored.event;
+    let tags: usize = event.tags.iter().map(|tag| some_bytes_length(tag.len())).sum();
+    number_length(stored.position.0)
+        + bytes_length(stored.stream.as_str().len())
+        + number_length(stored.revision.0)
+        + number_length(stored.committed_at.micros() as u64)
+        + some_bytes_length(event.id.0.len())
+        + bytes_length(event.event_type.len())
+        + bytes_length(content_type_text(&event.content_type).len())
+        + bytes_length(event.data.len())
+        + bytes_length(event.metadata.len())
+        + tags
+        + event.occurred_at.map_or(0, |time| 1 + encoded_len_varint(time.micros() as u64))
+        + event.data_subject.as_ref().map_or(0, |subject| some_bytes_length(subject.len()))
+        + if event.encrypted { 2 } else { 0 }
+        + if event.schema == SchemaRef::default() {
+            0
+        } else {
+            some_bytes_length(schema_length(event.schema))
+        }
+        + number_length(stored.kind as u64)
+}
+
+fn event_fields(out: &mut Vec<u8>, stored: &StoredEvent) {
+    let event = &stored.event;
+    number(out, 1, stored.position.0);
+    bytes(out, 2, stored.stream.as_str().as_bytes());
+    number(out, 3, stored.revision.0);
+    number(out, 4, stored.committed_at.micros() as u64);
+    some_bytes(out, 5, &event.id.0);
+    bytes(out, 6, event.event_type.as_bytes());
+    bytes(out, 7, content_type_text(&event.content_type).as_bytes());
+    bytes(out, 8, &event.data);
+    bytes(out, 9, &event.metadata);
+    for tag in &event.tags {
+        some_bytes(out, 10, tag.as_bytes());
+    }
+    if let Some(time) = event.occurred_at {
+        some_number(out, 11, time.micros() as u64);
+    }
+    if let Some(subject) = &event.data_subject {
+        some_bytes(out, 12, subject.as_bytes());
+    }
+    number(out, 13, event.encrypted.into());
+    if event.schema != SchemaRef::default() {
+        encode_key(14, WireType::LengthDelimited, out);
+        encode_varint(schema_length(event.schema) as u64, out);
+        number(out, 1, event.schema.version.into());
+        number(out, 2, event.schema.id.into());
+        number(out, 3, event.schema.check as u64);
+    }
+    number(out, 15, stored.kind as u64);
+}

@@ -1,0 +1,370 @@
+//! What is generated is of today's file; what goes over the wire comes back as it was.
+
+use crate::{encode, status, wire};
+use bytes::Bytes;
+use graven_model::error::Details;
+use graven_model::{
+    AppendRequest, CheckState, Code, Condition, ContentType, Direction, Error, EventFilter, EventId,
+    Expected, FailedCheck, Frames, Idempotency, Kind, NewEvent, Page, Pattern, Position, Query, QueryItem,
+    ReadRequest, Receipt, Revision, SchemaRef, Selector, Start, StoredEvent, StreamName, StreamReceipt,
+    StreamState, StreamWrite, Text, Timestamp,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+fn text() -> impl Strategy<Value = Text> {
+    "[a-z$é-]{1,12}".prop_map(Text::from)
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..200).prop_map(Bytes::from)
+}
+
+fn stream() -> impl Strategy<Value = StreamName> {
+    "[a-z-]{1,200}".prop_map(|name| StreamName::new(name).unwrap())
+}
+
+fn expected() -> impl Strategy<Value = Expected> {
+    prop_oneof![
+        Just(Expected::Any),
+        Just(Expected::NoStream),
+        Just(Expected::Exists),
+        any::<u64>().prop_map(|revision| Expected::Revision(Revision(revision))),
+    ]
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![
+        Just(Start::Start),
+        Just(Start::End),
+        any::<u64>().prop_map(|revision| Start::Revision(Revision(revision))),
+        any::<u64>().prop_map(|position| Start::Position(Position(position))),
+        any::<i64>().prop_map(|time| Start::Time(Timestamp::from_micros(time))),
+    ]
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    let item = (vec(text(), 0..3), vec(text(), 0..3), any::<bool>())
+        .prop_map(|(types, tags, all)| QueryItem { types, tags, all });
+    vec(item, 0..3).prop_map(|items| Query { items })
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    prop_oneof![
+        stream().prop_map(Selector::Stream),
+        Just(Selector::All),
+        text().prop_map(Selector::Category),
+        vec(text(), 0..3).prop_map(Selector::Types),
+        vec(text(), 0..3).prop_map(Selector::Tags),
+        query().prop_map(Selector::Query),
+    ]
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![vec(text(), 0..3).prop_map(Pattern::Prefixes), text().prop_map(Pattern::Regex)]
+}
+
+fn new_event() -> impl Strategy<Value = NewEvent> {
+    let schema = (any::<u32>(), 0u32..3, 0u8..4).prop_map(|(version, id, check)| SchemaRef {
+        version: if id == 0 { 0 } else { version },
+        id,
+        check: CheckState::from_bits(check),
+    });
+    let content_type = prop_oneof![
+        Just(ContentType::Json),
+        Just(ContentType::Binary),
+        Just(ContentType::from_text("text/plain")),
+    ];
+    let names = (text(), content_type, vec(text(), 0..4), option::of(text()));
+    (any::<[u8; 16]>(), names, bytes(), bytes(), option::of(any::<i64>()), schema, any::<bool>()).prop_map(
+        |(id, (event_type, content_type, tags, data_subject), data, metadata, time, schema, encrypted)| {
+            NewEvent {
+                id: EventId(id),
+                event_type,
+                content_type,
+                data,
+                metadata,
+                occurred_at: time.map(Timestamp::from_micros),
+                schema,
+                tags,
+                data_subject,
+                encrypted,
+            }
+        },
+    )
+}
+
+fn stored_event() -> impl Strategy<Value = StoredEvent> {
+    (any::<u64>(), stream(), any::<u64>(), any::<i64>(), 0u8..8, new_event()).prop_map(
+        |(position, stream, revision, committed_at, kind, event)| StoredEvent {
+            position: Position(position),
+            stream,
+            revision: Revision(revision),
+            committed_at: Timestamp::from_micros(committed_at),
+            kind: Kind::from_u8(kind).unwrap(),
+            event,
+        },
+    )
+}
+
+fn state() -> impl Strategy<Value = StreamState> {
+    prop_oneof![
+        Just(StreamState::NoStream),
+        any::<u64>().prop_map(|revision| StreamState::At(Revision(revision))),
+        any::<u64>().prop_map(|revision| StreamState::SoftDeleted(Revision(revision))),
+        Just(StreamState::Tombstoned),
+    ]
+}
+
+fn details() -> impl Strategy<Value = Details> {
+    let check = (stream(), expected(), state(), option::of(any::<[u8; 16]>()), vec(stored_event(), 0..3))
+        .prop_map(|(stream, expected, actual, partial_retry, unseen)| FailedCheck {
+            stream,
+            expected,
+            actual,
+            partial_retry: partial_retry.map(EventId),
+            unseen,
+        });
+    prop_oneof![
+        Just(Details::None),
+        vec(check, 1..3).prop_map(Details::FailedChecks),
+        any::<u64>().prop_map(|position| Details::ConditionMatch(Position(position))),
+        any::<u64>().prop_map(Details::Item),
+    ]
+}
+
+fn error() -> impl Strategy<Value = Error> {
+    (0..Code::ALL.len(), ".{0,60}", option::of(".{0,20}"), option::of(".{0,20}"), details()).prop_map(
+        |(code, message, expected, found, details)| Error {
+            code: Code::ALL[code],
+            message,
+            expected,
+            found,
+            details,
+        },
+    )
+}
+
+/// Over the wire: encoded and decoded.
+fn sent<T: Message + Default>(message: &T) -> T {
+    T::decode(Bytes::from(message.encode_to_vec())).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn an_append_comes_back_as_it_was(
+        streams in vec((stream(), expected()), 0..3),
+        events in vec((any::<u32>(), new_event()), 0..4),
+        condition in option::of((query(), option::of(any::<u64>()))),
+        each: bool,
+        unseen_max: u32,
+    ) {
+        let request = AppendRequest {
+            streams: streams.into_iter().map(|(stream, expected)| StreamWrite { stream, expected }).collect(),
+            events,
+            condition: condition.map(|(query, after)| Condition { query, after: after.map(Position) }),
+            idempotency: if each { Idempotency::EachEvent } else { Idempotency::Whole },
+            unseen_max,
+        };
+        prop_assert_eq!(AppendRequest::try_from(sent(&wire::AppendRequest::from(&request))).unwrap(), request);
+    }
+
+    #[test]
+    fn a_receipt_comes_back_as_it_was(
+        numbers: (u64, Option<u64>, i64, u32, u32),
+        streams in vec((stream(), option::of(any::<u64>())), 0..3),
+    ) {
+        let (first, last, time, appended, duplicates) = numbers;
+        let share = |(stream, revision): (_, Option<u64>)| StreamReceipt { stream, revision: revision.map(Revision) };
+        let receipt = Receipt {
+            first_position: Position(first),
+            last_position: last.map(Position),
+            streams: streams.into_iter().map(share).collect(),
+            committed_at: Timestamp::from_micros(time),
+            appended,
+            duplicates,
+        };
+        prop_assert_eq!(Receipt::try_from(sent(&wire::Receipt::from(&receipt))).unwrap(), receipt);
+    }
+
+    #[test]
+    fn a_read_comes_back_as_it_was(
+        selector in selector(),
+        start in start(),
+        backward: bool,
+        limit in 1u32..,
+        bytes_max in 1usize..graven_model::limits::PAGE_BYTES_MAX,
+        filter in (option::of(pattern()), option::of(pattern()), any::<bool>()),
+    ) {
+        let request = ReadRequest {
+            selector,
+            start,
+            direction: if backward { Direction::Backward } else { Direction::Forward },
+            limit,
+            bytes_max,
+            filter: EventFilter { stream: filter.0, event_type: filter.1, exclude_system: filter.2 },
+        };
+        prop_assert_eq!(ReadRequest::try_from(sent(&wire::ReadRequest::from(&request))).unwrap(), request);
+    }
+
+    #[test]
+    fn a_page_is_encoded_as_prost_would_and_comes_back_as_it_was(
+        events in vec(stored_event(), 0..4),
+        next in option::of(start()),
+        head: u64,
+        last_revision: Option<u64>,
+    ) {
+        let page = Page { events, next, head: Position(head), last_revision: last_revision.map(Revision) };
+        let message = wire::ReadResponse::from(&page);
+        let mut encoded = Vec::new();
+        encode::page(&mut encoded, &page);
+        prop_assert_eq!(&encoded, &message.encode_to_vec());
+        prop_assert!(encoded.len() <= encode::room(&page.events) + 64);
+        prop_assert_eq!(Page::try_from(sent(&message)).unwrap(), page);
+    }
+
+    #[test]
+    fn the_steps_of_a_subscription_are_encoded_as_prost_would(events in vec(stored_event(), 0..4), at: u64) {
+        use wire::subscribe_response::Step;
+        let message = |step| wire::SubscribeResponse { step: Some(step) }.encode_to_vec();
+        let mut encoded = Vec::new();
+        encode::step_events(&mut encoded, &events);
+        let events = events.iter().map(wire::StoredEvent::from).collect();
+        prop_assert_eq!(&encoded, &message(Step::Events(wire::Events { events })));
+        encoded.clear();
+        encode::step_caught_up(&mut encoded, at);
+        prop_assert_eq!(&encoded, &message(Step::CaughtUp(at)));
+        encoded.clear();
+        encode::step_checkpoint(&mut encoded, at);
+        prop_assert_eq!(&encoded, &message(Step::Checkpoint(at)));
+    }
+
+    #[test]
+    fn frames_are_encoded_as_prost_would(bytes in bytes(), first: u64, next: u64, head: u64) {
+        let message = wire::ReadFramesResponse { first, next, head, frames: bytes.clone() };
+        let mut encoded = Vec::new();
+        let (first, next, head) = (Position(first), Position(next), Position(head));
+        encode::frames_head(&mut encoded, &Frames { bytes: bytes.clone(), first, next, head });
+        encoded.extend_from_slice(&bytes);
+        prop_assert_eq!(encoded, message.encode_to_vec());
+    }
+
+    #[test]
+    fn an_error_comes_back_as_it_was(error in error()) {
+        prop_assert_eq!(&Error::from(sent(&wire::Error::from(&error))), &error);
+    }
+
+    #[test]
+    fn a_status_carries_the_error_within_its_bounds(error in error()) {
+        let status = status::from_error(&error);
+        prop_assert_eq!(status.code(), status::grpc_code(error.code));
+        prop_assert!(status.details().len() <= status::DETAILS_BYTES_MAX + 2048);
+        let back = status::to_error(&status);
+        prop_assert_eq!((back.code, &back.message), (error.code, &error.message));
+        match (&back.details, &error.details) {
+            (Details::FailedChecks(back), Details::FailedChecks(checks)) => {
+                for (back, check) in back.iter().zip(checks) {
+                    prop_assert_eq!(&check.unseen[..back.unseen.len()], &back.unseen[..]);
+                    prop_assert_eq!((&back.stream, back.actual), (&check.stream, check.actual));
+                }
+            }
+            (back, details) => prop_assert_eq!(back, details),
+        }
+    }
+}
+
+#[test]
+fn an_error_with_much_to_say_still_fits_a_header() {
+    let check = |number: usize| FailedCheck {
+        stream: StreamName::new(format!("s-{number}-{}", "x".repeat(900))).unwrap(),
+        expected: Expected::NoStream,
+        actual: StreamState::At(Revision(7)),
+        partial_retry: None,
+        unseen: Vec::new(),
+    };
+    let error = Error::new(Code::WrongExpectedRevision, "é".repeat(9_000))
+        .with(Details::FailedChecks((0..100).map(check).collect()));
+    let status = status::from_error(&error);
+    assert!(status.details().len() < 2 * status::DETAILS_BYTES_MAX, "{}", status.details().len());
+    assert!(status.message().len() <= 1024);
+    let Details::FailedChecks(checks) = status::to_error(&status).details else { panic!("checks") };
+    assert!(!checks.is_empty());
+}
+
+#[test]
+fn every_row_of_the_table_has_a_code_that_says_whether_to_repeat() {
+    use tonic::Code as Grpc;
+    for code in Code::ALL {
+        let grpc = status::grpc_code(*code);
+        assert!(!matches!(grpc, Grpc::Ok | Grpc::Cancelled), "{code:?}");
+        let entry = code.entry();
+        // What clients repeat by themselves may be repeated, and the other way round.
+        assert!(grpc != Grpc::Unavailable || entry.retryable, "{code:?}");
+        if entry.status < 500 && entry.status != 408 {
+            assert!(
+                !matches!(grpc, Grpc::Internal | Grpc::Unknown | Grpc::DataLoss | Grpc::Unavailable),
+                "{code:?}"
+            );
+        }
+    }
+    let pairs = [
+        (Code::InvalidTag, Grpc::InvalidArgument),
+        (Code::StreamNotFound, Grpc::NotFound),
+        (Code::WrongExpectedRevision, Grpc::Aborted),
+        (Code::ConditionFailed, Grpc::Aborted),
+        (Code::StreamTombstoned, Grpc::FailedPrecondition),
+        (Code::AppendTooLarge, Grpc::ResourceExhausted),
+        (Code::Overloaded, Grpc::Unavailable),
+        (Code::Poisoned, Grpc::FailedPrecondition),
+        (Code::Timeout, Grpc::DeadlineExceeded),
+        (Code::OutcomeUnknown, Grpc::Unknown),
+        (Code::Corrupted, Grpc::DataLoss),
+        (Code::DiskFull, Grpc::ResourceExhausted),
+        (Code::Internal, Grpc::Internal),
+    ];
+    for (code, grpc) in pairs {
+        assert_eq!(status::grpc_code(code), grpc, "{code:?}");
+    }
+}
+
+#[test]
+fn a_status_of_somebody_else_becomes_the_nearest_error() {
+    let code = |code| status::to_error(&tonic::Status::new(code, "x")).code;
+    assert_eq!(code(tonic::Code::Unavailable), Code::ConnectionFailed);
+    assert_eq!(code(tonic::Code::DeadlineExceeded), Code::Timeout);
+    assert_eq!(code(tonic::Code::Unimplemented), Code::NotFound);
+    let newer = wire::Error {
+        code: 9999,
+        name: "from-the-future".to_owned(),
+        message: "m".to_owned(),
+        grpc_code: tonic::Code::Unavailable as i32,
+        no_side_effects: true,
+        ..wire::Error::default()
+    };
+    let error = Error::from(newer);
+    assert_eq!((error.code, &*error.message), (Code::Unavailable, "GRV-9999 (from-the-future): m"));
+}
+
+#[test]
+fn a_message_that_lacks_what_it_needs_is_refused_by_name() {
+    let nothing = ReadRequest::try_from(wire::ReadRequest::default()).unwrap_err();
+    assert_eq!((nothing.code, &*nothing.message), (Code::BadRequest, "the selector is missing"));
+    let event = wire::NewEvent { id: Bytes::from_static(b"short"), ..wire::NewEvent::default() };
+    let request = wire::AppendRequest { events: vec![event], ..wire::AppendRequest::default() };
+    let error = AppendRequest::try_from(request).unwrap_err();
+    assert_eq!((error.code, error.details), (Code::InvalidEventId, Details::Item(0)));
+}
+
+#[test]
+fn the_generated_code_is_of_todays_interface() {
+    let source = include_bytes!("../proto/graven/v1/graven.proto");
+    let sum: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        include_str!("generated/graven.proto.sha256").trim(),
+        sum,
+        "graven.proto changed: run `cargo xtask proto`"
+    );
+}
