@@ -40,6 +40,7 @@ mod index;
 pub mod journal;
 mod log;
 mod read;
+pub mod replica;
 mod stats;
 pub mod store;
 

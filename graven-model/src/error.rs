@@ -150,6 +150,9 @@ codes! {
     UnknownFormat = 1506 "unknown-format" 500 exit 1: "use an empty directory, or the graven version that made this one";
     /// The store is closed.
     Closed = 1507 "closed" 503 exit 6 retryable: "connect again";
+    /// A copy and its source do not share a history: another log, another event at the same place, or a source that lost
+    /// its end.
+    HistoryDiverged = 1508 "history-diverged" 409 exit 7: "check that it is the right source; if it was rolled back, keep this copy and begin another";
     /// A defect in graven.
     Internal = 1599 "internal" 500 exit 1 unknown: "report this with the log";
 

@@ -213,7 +213,9 @@ fn replay_record(
     };
     let mut tags = Vec::with_capacity(record.tags.len() + 1);
     for (tag, salt) in &record.tags {
-        let Some(key) = names.stored_tag_key(sources, pending, tag, *salt)? else { return Ok(Err(SALT_MISSING)) };
+        let Some(key) = names.stored_tag_key(sources, pending, tag, *salt)? else {
+            return Ok(Err(SALT_MISSING));
+        };
         tags.push(key);
     }
     if let Some((subject, salt)) = record.subject {

@@ -1,10 +1,12 @@
-//! The log on disk: segment files of frames. Who writes: the local journal, one batch at a time. Who reads: everyone.
+//! The log on disk: segment files of frames. Who writes: the local journal, one batch at a time, or a replica, in
+//! runs of frames. Who reads: everyone.
 //!
 //! A batch never spans two segments. The next segment is written with zeros before it is needed, so that a flush of the
 //! log changes no file-system metadata.
 
 pub(crate) mod reader;
 pub(crate) mod recovery;
+mod replica;
 pub(crate) mod segment;
 mod spare;
 
@@ -66,6 +68,10 @@ impl Log {
     /// # Errors
     /// [`Code::Corrupted`] for a damaged header, a foreign segment or a gap between segments.
     pub(crate) fn open(env: &Env, dir: &Path, log_id: [u8; 16], options: &crate::Options) -> Result<Log> {
+        Log::open_with(env, dir, log_id, options.segment_bytes, Spare::new(env, dir, options.free_bytes_reserve))
+    }
+
+    fn open_with(env: &Env, dir: &Path, log_id: [u8; 16], segment_bytes: u64, spare: Spare) -> Result<Log> {
         let failed = |error: &std::io::Error| Error::io(dir.display(), error);
         env.disk.create_dir(dir).map_err(|error| failed(&error))?;
         // A process that was killed may have left a name that is not durable, of a segment that is about to be written.
@@ -108,9 +114,9 @@ impl Log {
             env: env.clone(),
             dir: dir.to_owned(),
             log_id,
-            segment_bytes: options.segment_bytes,
+            segment_bytes,
             segments: RwLock::new(segments),
-            spare: Spare::new(env, dir, options.free_bytes_reserve),
+            spare,
             plan: Mutex::default(),
         })
     }
@@ -212,6 +218,16 @@ impl Log {
     }
 
     fn roll(&self, first: u64, sealed_bytes: u64, edge: Edge) -> Result<()> {
+        let sealed = self.activate(&self.dir.join(spare::NAME), first, edge)?;
+        self.spare.taken();
+        if let Some(path) = sealed {
+            self.spare.trim(path, sealed_bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes a file the last segment, durably, and answers with the path of the one before.
+    fn activate(&self, file: &Path, first: u64, edge: Edge) -> Result<Option<PathBuf>> {
         let path = self.dir.join(segment_name(first));
         let header = SegmentHeader {
             log_id: self.log_id,
@@ -222,19 +238,12 @@ impl Log {
             last_leaf: edge.last_leaf,
             frontier: edge.frontier,
         };
-        let segment = Segment::activate(&self.env, &self.dir.join(spare::NAME), &path, header)
+        let segment = Segment::activate(&self.env, file, &path, header)
             .map_err(|error| Error::io(path.display(), &error))?;
-        let sealed = {
-            let mut segments = self.segments.write();
-            let sealed = segments.last().map(|segment| segment.path.clone());
-            segments.push(Arc::new(segment));
-            sealed
-        };
-        self.spare.taken();
-        if let Some(path) = sealed {
-            self.spare.trim(path, sealed_bytes);
-        }
-        Ok(())
+        let mut segments = self.segments.write();
+        let sealed = segments.last().map(|segment| segment.path.clone());
+        segments.push(Arc::new(segment));
+        Ok(sealed)
     }
 }
 

@@ -56,7 +56,9 @@ pub(crate) fn replay(
     torn: Torn,
     mut each: impl FnMut(&Header, &Bytes, u64) -> Result<()>,
 ) -> Result<End> {
-    scan(log, log_tag, from, torn, true, &mut |header, bytes, offset| each(header, bytes, offset).map(|()| true))
+    scan(log, log_tag, from, torn, true, &mut |header, bytes, offset| {
+        each(header, bytes, offset).map(|()| true)
+    })
 }
 
 /// Calls `each` for every whole frame from `from` on until it returns false or the frames end; changes nothing.
@@ -231,7 +233,12 @@ impl<'a> Scan<'a> {
 
     /// Decides what a bad frame at `offset` is. Torn: overwrites it with zeros and returns the bytes cut off. With the
     /// log's tag and the frame's position, an intact frame of a later batch behind it makes it damage.
-    fn cut_torn_tail(&mut self, offset: u64, last_batch: Option<(u32, u64)>, why: &'static str) -> Result<u64> {
+    fn cut_torn_tail(
+        &mut self,
+        offset: u64,
+        last_batch: Option<(u32, u64)>,
+        why: &'static str,
+    ) -> Result<u64> {
         let mut last_used = offset;
         let mut at = offset;
         let magic = frame::MAGIC.to_le_bytes();
@@ -278,7 +285,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn records_intact(header: &Header, bytes: &[u8]) -> bool {
+/// Whether every record of a whole frame is intact and at its place.
+pub(crate) fn records_intact(header: &Header, bytes: &[u8]) -> bool {
     let mut at = frame::HEADER_BYTES;
     for position in header.first..header.end() {
         let Some(head) = bytes.get(at..).and_then(frame::RecordHead::decode) else { return false };

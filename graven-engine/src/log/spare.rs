@@ -49,6 +49,15 @@ struct State {
 
 impl Spare {
     pub(super) fn new(env: &Env, dir: &Path, reserve_bytes: u64) -> Spare {
+        Spare::with(env, dir, reserve_bytes, !env.is_simulated())
+    }
+
+    /// For a log that never asks for a spare.
+    pub(super) fn none(env: &Env, dir: &Path) -> Spare {
+        Spare::with(env, dir, 0, false)
+    }
+
+    fn with(env: &Env, dir: &Path, reserve_bytes: u64, thread: bool) -> Spare {
         let shared = Arc::new(Shared {
             env: env.clone(),
             dir: dir.to_owned(),
@@ -56,7 +65,7 @@ impl Spare {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let thread = (!env.is_simulated()).then(|| {
+        let thread = thread.then(|| {
             let shared = Arc::clone(&shared);
             spawn_named("graven-spare", move || shared.run())
         });

@@ -1,6 +1,6 @@
 //! The front door: [`Store`]: open, append, read, follow, close.
 
-mod open;
+pub(crate) mod open;
 mod shared_interface;
 mod words;
 
@@ -69,6 +69,7 @@ impl Store {
         let mut entropy =
             env.entropy(0).map_err(|error| Error::io("randomness of the operating system", &error))?;
         let lock = enter(&env, dir, options.create)?;
+        crate::replica::refuse(&env, dir)?;
         let identity = identify(&env, dir, &options, &mut entropy)?;
         let recovered = open_parts(&env, dir, &options, &identity)?;
         let Recovered { sources, chain, tally, names } = recovered;

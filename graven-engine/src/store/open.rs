@@ -1,12 +1,13 @@
 //! Opening a directory: lock, identity, and log, index and tiles brought to the same end.
 
 use super::Options;
-use crate::append::{Chain, LogCursor, Names, Sources, log_tag, recover};
+use crate::append::{Chain, LogCursor, Names, Recovery, Sources, Witness, log_tag, recover};
 use crate::audit::Tiles;
 use crate::env::{Entropy, Env, read_file, replace_file};
 use crate::index::{Hasher, Index};
 use crate::log::Log;
 use crate::log::reader::Reader;
+use crate::replica::MARK_FILE;
 use crate::stats::Tally;
 use graven_model::{Code, Error, EventId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,18 +19,43 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// What `store.json` says: who this store is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    pub(super) format: u32,
-    pub(super) log_id: EventId,
-    pub(super) origin: String,
-    pub(super) created_at: Timestamp,
+pub(crate) struct Identity {
+    pub(crate) format: u32,
+    pub(crate) log_id: EventId,
+    pub(crate) origin: String,
+    pub(crate) created_at: Timestamp,
     /// Key of the index's hashes, hexadecimal. Random, so that nobody can choose names that collide.
-    pub(super) index_key: EventId,
+    pub(crate) index_key: EventId,
     /// CRC-32C of the other values, each followed by a line feed. A damaged key would make every lookup miss.
-    pub(super) crc: u32,
+    pub(crate) crc: u32,
 }
 
 impl Identity {
+    /// An identity with an index key of its own.
+    pub(crate) fn new(
+        log_id: EventId,
+        origin: String,
+        created_at: Timestamp,
+        entropy: &mut Entropy,
+    ) -> Identity {
+        let index_key = random_uuid(entropy);
+        let mut identity = Identity { format: FORMAT_VERSION, log_id, origin, created_at, index_key, crc: 0 };
+        identity.crc = identity.checksum();
+        identity
+    }
+
+    /// Writes `store.json`, durably.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn write(&self, env: &Env, dir: &Path) -> Result<()> {
+        let path = dir.join(IDENTITY_FILE);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Code::Internal, format!("store.json: {error}")))?;
+        json.push(b'\n');
+        replace_file(&*env.disk, &path, &json).map_err(|error| Error::io(path.display(), &error))
+    }
+
     fn checksum(&self) -> u32 {
         let Identity { format, log_id, origin, created_at, index_key, crc: _ } = self;
         let values = format!("{format}\n{log_id}\n{origin}\n{}\n{index_key}\n", created_at.micros());
@@ -37,14 +63,14 @@ impl Identity {
     }
 }
 
-const IDENTITY_FILE: &str = "store.json";
+pub(crate) const IDENTITY_FILE: &str = "store.json";
 const LOCK_FILE: &str = "graven.lock";
-const LOG_DIR: &str = "log";
-const INDEX_DIR: &str = "index";
+pub(crate) const LOG_DIR: &str = "log";
+pub(crate) const INDEX_DIR: &str = "index";
 const AUDIT_DIR: &str = "audit";
 
 /// Makes sure that the directory is ours to use, and locks it.
-pub(super) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send + Sync>> {
+pub(crate) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send + Sync>> {
     let failed = |error: std::io::Error| Error::io(dir.display(), &error);
     let names = match env.disk.list(dir) {
         Ok(names) => names,
@@ -52,8 +78,8 @@ pub(super) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send 
         Err(error) => return Err(failed(error)),
     };
     let known = |name: &String| {
-        let identity_tmp = format!("{IDENTITY_FILE}.tmp");
-        [IDENTITY_FILE, LOCK_FILE, LOG_DIR, INDEX_DIR, AUDIT_DIR, &identity_tmp].contains(&name.as_str())
+        let name = name.strip_suffix(".tmp").unwrap_or(name);
+        [IDENTITY_FILE, LOCK_FILE, LOG_DIR, INDEX_DIR, AUDIT_DIR, MARK_FILE].contains(&name)
     };
     if !names.iter().any(|name| name == IDENTITY_FILE) {
         if let Some(foreign) = names.iter().find(|name| !known(name)) {
@@ -78,6 +104,21 @@ pub(super) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send 
 
 /// Reads the store's identity, or gives it one.
 pub(super) fn identify(env: &Env, dir: &Path, options: &Options, entropy: &mut Entropy) -> Result<Identity> {
+    if let Some(identity) = read_identity(env, dir)? {
+        return Ok(identity);
+    }
+    let log_id = random_uuid(entropy);
+    let created_at = Timestamp::from_micros(env.clock.now_us());
+    let identity = Identity::new(log_id, format!("{}/{log_id}", options.origin), created_at, entropy);
+    identity.write(env, dir)?;
+    Ok(identity)
+}
+
+/// Reads `store.json`; `None` if there is none.
+///
+/// # Errors
+/// [`Code::UnknownFormat`] for another format; [`Code::Corrupted`] for damage, and for a log without an identity.
+pub(crate) fn read_identity(env: &Env, dir: &Path) -> Result<Option<Identity>> {
     let path = dir.join(IDENTITY_FILE);
     match read_file(&*env.disk, &path) {
         Ok(bytes) => {
@@ -99,34 +140,25 @@ pub(super) fn identify(env: &Env, dir: &Path, options: &Options, entropy: &mut E
                     format!("{}: the checksum does not hold", path.display()),
                 ));
             }
-            Ok(identity)
+            Ok(Some(identity))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let segments = env.disk.list(&dir.join(LOG_DIR)).unwrap_or_default();
-            if segments.iter().any(|name| name.ends_with(".seg")) {
+            if has_segments(env, dir) {
                 return Err(Error::new(
                     Code::Corrupted,
                     format!("{} is missing although there is a log", path.display()),
                 ));
             }
-            let log_id = random_uuid(entropy);
-            let mut identity = Identity {
-                format: FORMAT_VERSION,
-                log_id,
-                origin: format!("{}/{log_id}", options.origin),
-                created_at: Timestamp::from_micros(env.clock.now_us()),
-                index_key: random_uuid(entropy),
-                crc: 0,
-            };
-            identity.crc = identity.checksum();
-            let mut json = serde_json::to_vec_pretty(&identity)
-                .map_err(|error| Error::new(Code::Internal, format!("store.json: {error}")))?;
-            json.push(b'\n');
-            replace_file(&*env.disk, &path, &json).map_err(|error| Error::io(path.display(), &error))?;
-            Ok(identity)
+            Ok(None)
         }
         Err(error) => Err(Error::io(path.display(), &error)),
     }
+}
+
+/// Whether a directory holds a log with anything in it.
+pub(crate) fn has_segments(env: &Env, dir: &Path) -> bool {
+    let names = env.disk.list(&dir.join(LOG_DIR)).unwrap_or_default();
+    names.iter().any(|name| name.ends_with(".seg"))
 }
 
 /// A random UUID (version 4, RFC 9562).
@@ -137,17 +169,32 @@ fn random_uuid(entropy: &mut Entropy) -> EventId {
     EventId(bytes)
 }
 
-pub(super) struct Recovered {
-    pub(super) sources: Sources,
-    pub(super) chain: Chain,
-    pub(super) tally: Tally,
-    pub(super) names: Names,
+pub(crate) struct Recovered {
+    pub(crate) sources: Sources,
+    pub(crate) chain: Chain,
+    pub(crate) tally: Tally,
+    pub(crate) names: Names,
 }
 
 /// Opens log, index and tiles and brings them to the same end.
 pub(super) fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Identity) -> Result<Recovered> {
+    let log = Log::open(env, &dir.join(LOG_DIR), identity.log_id.0, options)?;
+    open_over(log, env, dir, options, identity, None, &mut |_| {})
+}
+
+/// [`open_parts`] over a log that is open: `synced` says what is known of it if it is a replica's, and `progress` hears
+/// the position reached.
+pub(crate) fn open_over(
+    log: Log,
+    env: &Env,
+    dir: &Path,
+    options: &Options,
+    identity: &Identity,
+    synced: Option<Witness>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Recovered> {
     let log_id = identity.log_id.0;
-    let log = Arc::new(Log::open(env, &dir.join(LOG_DIR), log_id, options)?);
+    let log = Arc::new(log);
     let index_dir = dir.join(INDEX_DIR);
     let (index, covered) = Index::open(env, &index_dir, options.index_flush_events, env.is_simulated())?;
     let tiles = Tiles::open(env, &dir.join(AUDIT_DIR))?;
@@ -174,7 +221,8 @@ pub(super) fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Id
     }
     let mut names = Names::new(options.heads_max);
     let started = chain.position;
-    let torn_bytes = recover(&sources, &mut chain, &mut tally, &mut names, options.index_flush_events)?;
+    let recovery = Recovery { index_flush_events: options.index_flush_events, synced, progress };
+    let torn_bytes = recover(&sources, &mut chain, &mut tally, &mut names, recovery)?;
     tracing::debug!(from = started, to = chain.position, torn_bytes, "recovered the log");
     Ok(Recovered { sources, chain, tally, names })
 }

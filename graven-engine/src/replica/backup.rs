@@ -1,0 +1,88 @@
+//! Reading a copy's log front to back, without its index: what a restore does.
+
+use super::{LogIdentity, Mark, identify};
+use crate::Options;
+use crate::append::{log_tag, seed};
+use crate::log::recovery::{self, From};
+use crate::log::{Log, segment};
+use crate::store::open::{LOG_DIR, enter};
+use bytes::{Bytes, BytesMut};
+use graven_model::{Code, Error, Position, Result, Timestamp};
+use std::path::{Path, PathBuf};
+
+/// The log of a copy, open for reading. Nobody adds to the copy meanwhile.
+pub struct Backup {
+    dir: PathBuf,
+    identity: LogIdentity,
+    mark: Mark,
+    log: Log,
+    /// Ends with the backup.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Backup {
+    /// Opens the copy in a directory.
+    ///
+    /// # Errors
+    /// [`Code::UnknownFormat`] if there is none, [`Code::DataInUse`], [`Code::Corrupted`], [`Code::Io`].
+    pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Backup> {
+        let dir = dir.as_ref();
+        let env = &options.env;
+        let lock = enter(env, dir, false)?;
+        let (identity, mark) = identify(env, dir, None)?;
+        let log = Log::open_replica(env, &dir.join(LOG_DIR), identity.log_id.0, options.segment_bytes)?;
+        Ok(Backup { dir: dir.to_owned(), identity: LogIdentity::from(&identity), mark, log, _lock: lock })
+    }
+
+    /// Whose log it is a copy of.
+    #[must_use]
+    pub fn identity(&self) -> &LogIdentity {
+        &self.identity
+    }
+
+    /// Events the copy holds for certain, and the Merkle root over them, as the copy noted at the time.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] if the note does not read.
+    pub fn noted(&self) -> Result<(Position, [u8; 32])> {
+        Ok((Position(self.mark.head), self.mark.root()?))
+    }
+
+    /// When that was noted.
+    #[must_use]
+    pub fn noted_at(&self) -> Timestamp {
+        self.mark.synced_at
+    }
+
+    /// Calls `each` with all whole frames in order, about `run_bytes` of them at a time, and answers with the position
+    /// after the last. Checksums are checked, Merkle roots are not: [`super::Replica::append_frames`] does that.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] with file and byte for damage, and if the log ends before [`Backup::noted`];
+    /// [`Code::Io`]; what `each` returns.
+    pub fn frames(&self, run_bytes: usize, mut each: impl FnMut(Bytes) -> Result<()>) -> Result<Position> {
+        let log_id = self.identity.log_id.0;
+        let begin = From { position: 0, offset: segment::HEADER_BYTES, previous: seed(log_id) };
+        let mut run = BytesMut::new();
+        let end =
+            recovery::walk_replica(&self.log, log_tag(log_id), begin, self.mark.head, &mut |_, frame, _| {
+                if !run.is_empty() && run.len() + frame.len() > run_bytes {
+                    each(run.split().freeze())?;
+                }
+                run.extend_from_slice(frame);
+                Ok(true)
+            })?;
+        if !run.is_empty() {
+            each(run.freeze())?;
+        }
+        if end.position < self.mark.head {
+            return Err(Error::new(
+                Code::Corrupted,
+                format!("{}: the end of the log is missing", self.dir.display()),
+            )
+            .expected(format!("{} events", self.mark.head))
+            .found(format!("{} events", end.position)));
+        }
+        Ok(Position(end.position))
+    }
+}
