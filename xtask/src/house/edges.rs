@@ -20,6 +20,11 @@ const PLACES: &[Place] = &[
     Place { name: "graven-proof", may_need: &[], never: NO_RUNTIME },
     Place { name: "graven-model", may_need: &["graven-proof"], never: NO_RUNTIME },
     Place { name: "graven-proto", may_need: &["graven-model"], never: NO_IO },
+    Place {
+        name: "graven-client",
+        may_need: &["graven-proof", "graven-model", "graven-proto"],
+        never: &["axum", "clap"],
+    },
     Place { name: "graven-engine", may_need: &["graven-proof", "graven-model"], never: NO_WIRE },
     Place {
         name: "graven",
@@ -31,6 +36,7 @@ const PLACES: &[Place] = &[
         may_need: &["graven-proof", "graven-model", "graven-engine"],
         never: NO_WIRE,
     },
+    Place { name: "graven-soak", may_need: &["graven-model", "graven-client"], never: &["graven-engine"] },
     Place { name: "xtask", may_need: &[], never: &[] },
 ];
 
