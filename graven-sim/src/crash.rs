@@ -47,6 +47,8 @@ enum End {
     Kill,
     FailedSync,
     FailedWrite,
+    /// Every kind of call fails now and then, before the process is killed.
+    FlakyDisk,
 }
 
 /// A store that goes through `rounds` crashes, with threads of its own or without.
@@ -69,6 +71,9 @@ pub fn run_crashes(seed: u64, rounds: u32, threads: bool, options: &Options) -> 
     run.world.check()?;
     Ok(run.tally)
 }
+
+const CHANGES: [Call; 7] =
+    [Call::Write, Call::Sync, Call::SetLen, Call::Create, Call::Rename, Call::Remove, Call::SyncDir];
 
 /// A write after which not everything is certain, and its answer if that one is.
 struct Tried {
@@ -94,11 +99,13 @@ impl Run {
             End::Kill,
             End::FailedSync,
             End::FailedWrite,
+            End::FlakyDisk,
         ]);
         let calls = self.dice.below(40);
         match end {
             End::Power => self.world.disk().power_off_after(calls),
             End::Kill => {}
+            End::FlakyDisk => CHANGES.iter().for_each(|call| self.world.disk().inject_chance(*call, 10_000)),
             End::FailedSync => self.world.disk().inject(Fault::eio(Call::Sync).on(".seg").after(calls / 3)),
             End::FailedWrite => self.world.disk().inject(Fault::eio(Call::Write).on(".seg").after(calls / 3)),
         }

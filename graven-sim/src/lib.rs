@@ -7,6 +7,7 @@ mod clock;
 pub mod crash;
 pub mod dice;
 pub mod disk;
+pub mod journal;
 pub mod judge;
 mod machine;
 pub mod model;
@@ -15,6 +16,7 @@ pub mod world;
 
 pub use clock::SimClock;
 pub use disk::SimDisk;
+pub use journal::SimJournal;
 pub use machine::SimMachine;
 pub use model::Model;
 pub use workload::{Step, Workload};

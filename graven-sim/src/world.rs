@@ -117,6 +117,8 @@ impl World {
                 let before = self.model.head();
                 let found = write(self.store(), step);
                 let wanted = write_model(&mut self.model, step, now);
+                let unseen = if let Step::Append(request) = step { request.unseen_max } else { 0 };
+                let wanted = wanted.map_err(|error| self.model.with_unseen(error, unseen, now));
                 same_answer(&found, &wanted)?;
                 self.learn(before.0 as usize)
             }

@@ -42,6 +42,10 @@ pub enum Trouble {
     /// It answers EIO. A failed write leaves an unknown part of it; a failed sync loses an unknown part of what was
     /// not synced, for good.
     Eio,
+    /// It answers EIO and does nothing.
+    Refused,
+    /// It does everything and answers EIO.
+    Unanswered,
     /// A write says it went well, but the bytes are this far from where they belong.
     Misdirected(i64),
     /// A sync says it went well, but nothing was made durable.

@@ -522,6 +522,11 @@ impl DiskFile for SimFile {
         let inode = state.inodes.get_mut(&self.id).expect(HELD);
         match trouble {
             None | Some(Trouble::Lies) => inode.change(Change::write(bytes, offset)),
+            Some(Trouble::Refused) => return Err(eio()),
+            Some(Trouble::Unanswered) => {
+                inode.change(Change::write(bytes, offset));
+                return Err(eio());
+            }
             Some(Trouble::Misdirected(by)) => {
                 inode.change(Change::write(bytes, offset.saturating_add_signed(by)))
             }
@@ -544,6 +549,11 @@ impl DiskFile for SimFile {
         match trouble {
             None | Some(Trouble::Misdirected(_)) => inode.sync(),
             Some(Trouble::Lies) => {}
+            Some(Trouble::Refused) => return Err(eio()),
+            Some(Trouble::Unanswered) => {
+                inode.sync();
+                return Err(eio());
+            }
             Some(Trouble::Eio) => {
                 // A sync cut off by the power leaves everything as pending as it was.
                 if state.powered {

@@ -1,9 +1,10 @@
 //! Reads: every event is looked at, those that fit are kept.
 
 use super::{Model, refused};
+use graven_model::error::Details;
 use graven_model::{
-    Code, Direction, EventFilter, Pattern, ReadRequest, Result, Selector, Start, StoredEvent, StreamName,
-    StreamState, Timestamp, ids::category_of,
+    Code, Direction, Error, EventFilter, Expected, Pattern, ReadRequest, Result, Selector, Start,
+    StoredEvent, StreamName, StreamState, Timestamp, ids::category_of,
 };
 use regex::Regex;
 
@@ -39,6 +40,23 @@ impl Model {
             Start::Time(time) => event.committed_at >= time,
         });
         events
+    }
+
+    /// Adds to failed checks the events their caller has not seen, up to `max` a stream.
+    #[must_use]
+    pub fn with_unseen(&self, mut error: Error, max: u32, now: Timestamp) -> Error {
+        let Details::FailedChecks(checks) = &mut error.details else { return error };
+        for check in checks {
+            let from = match (check.expected, check.actual) {
+                (Expected::Revision(seen), StreamState::At(_)) => seen.0.saturating_add(1),
+                (Expected::NoStream, StreamState::At(_)) => 0,
+                _ => continue,
+            };
+            check.unseen = self.visible_events(&check.stream, now).unwrap_or_default();
+            check.unseen.retain(|event| event.revision.0 >= from);
+            check.unseen.truncate(max as usize);
+        }
+        error
     }
 
     fn select(&self, selector: &Selector, filter: &EventFilter, now: Timestamp) -> Result<Vec<StoredEvent>> {

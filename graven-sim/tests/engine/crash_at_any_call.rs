@@ -17,10 +17,10 @@ fn crash_many(count: u64, threads: bool) {
 
 #[test]
 fn what_was_acknowledged_survives_and_nothing_else_appears() {
-    crash_many(150, false);
+    crash_many(120, false);
 }
 
 #[test]
 fn the_same_holds_for_a_store_with_its_own_threads() {
-    crash_many(50, true);
+    crash_many(40, true);
 }

@@ -9,7 +9,7 @@ fn world() -> (World, Vec<u64>) {
     let options = graven_engine::Options { index_flush_events: 1_000, ..tiny_options() };
     let mut world = World::new(1, options).unwrap();
     let mut heads = vec![0];
-    for number in 0..6 {
+    for number in 0..3 {
         let request = to("a-1", Expected::Any, [10 * number]).and_to(
             name("b-1"),
             Expected::Any,
