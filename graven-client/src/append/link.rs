@@ -1,0 +1,285 @@
+//! One append session that outlives its connections.
+
+use super::line::{Entry, Line};
+use crate::backoff::Backoff;
+use crate::options::{Options, Service};
+use crate::status;
+use futures_util::stream::poll_fn;
+use graven_model::{AppendRequest, Code, Error, Receipt, Result, limits};
+use graven_proto::wire;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
+use tonic::Streaming;
+
+/// What came of one attempt at an append.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Result<Receipt>,
+    /// It had been sent before, on a session that broke.
+    pub(crate) lost_before: bool,
+}
+
+/// Counts of what went through a client.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) sessions: AtomicU64,
+    pub(crate) appends: AtomicU64,
+    pub(crate) retries: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The way into a session. Dropped, the session ends once everything under way is answered.
+#[derive(Debug)]
+pub(crate) struct Handle(Arc<Link>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.state.lock().closed = true;
+        self.0.wake.notify_one();
+    }
+}
+
+#[derive(Debug)]
+struct Link {
+    state: Mutex<State>,
+    /// There is something to send and no session, or the handle is gone.
+    wake: Notify,
+    room: Arc<Semaphore>,
+    room_bytes: u32,
+    append_bytes_min: u32,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    line: Line<Call>,
+    /// Where appends go at once; nothing while there is no session.
+    outbound: Option<mpsc::UnboundedSender<wire::SessionRequest>>,
+    /// Why there is no session.
+    trouble: Option<Error>,
+    closed: bool,
+}
+
+/// An append on its way.
+#[derive(Debug)]
+struct Call {
+    request: Arc<AppendRequest>,
+    reply: oneshot::Sender<Answer>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Call {
+    fn nobody_waits(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// The store knows an append by its event ids; one without events it does not know.
+    fn may_be_sent_again(&self) -> bool {
+        !self.request.events.is_empty() && !self.nobody_waits()
+    }
+}
+
+impl Handle {
+    /// Opens the way in. Nothing is connected before the first append.
+    pub(crate) fn new(service: Service, options: &Options, tally: Arc<Tally>) -> Handle {
+        let link = Arc::new(Link {
+            state: Mutex::default(),
+            wake: Notify::new(),
+            room: Arc::new(Semaphore::new(options.bytes_in_flight_max as usize)),
+            room_bytes: options.bytes_in_flight_max,
+            append_bytes_min: (options.bytes_in_flight_max / options.appends_in_flight_max).max(1),
+            tally,
+        });
+        let backoff = Backoff::new(options.pause_first, options.pause_longest);
+        tokio::spawn(link.clone().run(service, backoff));
+        Handle(link)
+    }
+
+    /// Sends an append after all sent before. Waits for room, and for nothing else; the receiver waits for the answer.
+    ///
+    /// # Errors
+    /// [`Code::AppendTooLarge`].
+    pub(crate) async fn send(&self, request: Arc<AppendRequest>) -> Result<oneshot::Receiver<Answer>> {
+        let link = &*self.0;
+        let bytes = size_bytes(&request);
+        if bytes > limits::APPEND_BYTES_MAX {
+            // Sent, it would end the session for everybody.
+            return Err(Error::new(Code::AppendTooLarge, "the append is too large")
+                .expected(format!("at most {} bytes", limits::APPEND_BYTES_MAX))
+                .found(format!("{bytes} bytes")));
+        }
+        let message = wire::AppendRequest::from(&*request);
+        let share = u32::try_from(bytes).unwrap_or(u32::MAX).max(link.append_bytes_min).min(link.room_bytes);
+        let room = link.room.clone().acquire_many_owned(share).await.expect("the semaphore is never closed");
+        let (reply, answer) = oneshot::channel();
+        link.tally.appends.fetch_add(1, Ordering::Relaxed);
+        let State { line, outbound, .. } = &mut *link.state.lock();
+        let correlation = line.push(Call { request, reply, _room: room }, outbound.is_some());
+        match outbound {
+            // A session that breaks just now is noticed by its task, which sends the line again.
+            Some(outbound) => drop(outbound.send(message_of(correlation, message))),
+            None => link.wake.notify_one(),
+        }
+        Ok(answer)
+    }
+
+    /// Why there is no session now, if an error is the reason.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.0.state.lock().trouble.clone()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+}
+
+impl Link {
+    async fn run(self: Arc<Link>, mut service: Service, mut backoff: Backoff) {
+        while self.work().await {
+            let (error, answered) = match self.open(&mut service).await {
+                Ok(mut answers) => {
+                    tracing::debug!("an append session begins");
+                    self.tally.sessions.fetch_add(1, Ordering::Relaxed);
+                    self.take(&mut answers).await
+                }
+                Err(error) => (Some(error), false),
+            };
+            let Some(error) = error else { return };
+            if answered {
+                backoff.reset();
+            }
+            tracing::debug!(%error, "an append session ended");
+            if self.broke(error) {
+                sleep(backoff.pause()).await;
+            }
+        }
+    }
+
+    /// Waits for something to send; false when nothing can come any more.
+    async fn work(&self) -> bool {
+        loop {
+            {
+                let mut state = self.state.lock();
+                state.line.forget(Call::nobody_waits);
+                if !state.line.is_empty() {
+                    return true;
+                }
+                if state.closed {
+                    return false;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Opens a session. The line goes out at once, without waiting for the server to say that it takes it.
+    async fn open(&self, service: &mut Service) -> Result<Streaming<wire::SessionResponse>> {
+        let (outbound, mut requests) = mpsc::unbounded_channel();
+        {
+            let mut state = self.state.lock();
+            for (correlation, call) in state.line.begin() {
+                let message = wire::AppendRequest::from(&*call.request);
+                drop(outbound.send(message_of(correlation, message)));
+            }
+            state.outbound = Some(outbound);
+        }
+        let answers = service.append_session(poll_fn(move |context| requests.poll_recv(context))).await;
+        answers.map(tonic::Response::into_inner).map_err(|status| status::error_of(&status))
+    }
+
+    /// Hands out answers until the session ends. Gives back why, or nothing if that was our wish, and whether there was
+    /// any answer.
+    async fn take(&self, answers: &mut Streaming<wire::SessionResponse>) -> (Option<Error>, bool) {
+        let mut answered = false;
+        loop {
+            let answer = tokio::select! {
+                biased;
+                answer = answers.message() => answer,
+                () = self.wake.notified() => {
+                    let state = self.state.lock();
+                    if state.closed && state.line.is_empty() {
+                        return (None, answered);
+                    }
+                    continue;
+                }
+            };
+            let answer = match answer {
+                Ok(Some(answer)) => answer,
+                Ok(None) => return (Some(ended()), answered),
+                Err(status) => return (Some(status::error_of(&status)), answered),
+            };
+            let mut state = self.state.lock();
+            let Some(entry) = state.line.answered(answer.correlation) else {
+                return (Some(Error::new(Code::Internal, "the server answered out of order")), answered);
+            };
+            if !answered {
+                answered = true;
+                state.trouble = None;
+            }
+            let done = state.closed && state.line.is_empty();
+            drop(state);
+            let outcome = match answer.outcome {
+                Some(wire::session_response::Outcome::Receipt(receipt)) => receipt.try_into(),
+                Some(wire::session_response::Outcome::Error(error)) => Err(error.into()),
+                None => Err(Error::new(Code::OutcomeUnknown, "the answer of the server is empty")),
+            };
+            entry.answer(outcome);
+            if done {
+                return (None, answered);
+            }
+        }
+    }
+
+    /// The session broke. Appends that cannot be sent again are answered; when another session would not help, all are.
+    /// True if appends wait for the next one.
+    fn broke(&self, error: Error) -> bool {
+        let mut state = self.state.lock();
+        state.outbound = None;
+        let mut given_up = state.line.broke(Call::may_be_sent_again);
+        if !error.code.entry().retryable {
+            given_up.extend(state.line.drain());
+        }
+        state.trouble = Some(error.clone());
+        let waiting = !state.line.is_empty();
+        drop(state);
+        if waiting {
+            tracing::warn!(%error, "appends wait for a connection");
+        }
+        for entry in given_up {
+            entry.answer(Err(error.clone()));
+        }
+        waiting
+    }
+}
+
+impl Entry<Call> {
+    fn answer(self, outcome: Result<Receipt>) {
+        // Nobody may wait any more; that is his affair.
+        let _ = self.item.reply.send(Answer { outcome, lost_before: self.lost_before });
+    }
+}
+
+fn message_of(correlation: u64, append: wire::AppendRequest) -> wire::SessionRequest {
+    wire::SessionRequest { append: Some(append), correlation }
+}
+
+fn ended() -> Error {
+    Error::new(Code::ConnectionFailed, "the server ended the session")
+}
+
+/// About the bytes of an append: never more than it has on the wire or in the log.
+fn size_bytes(request: &AppendRequest) -> usize {
+    let events = request.events.iter().map(|(_, event)| {
+        let tags: usize = event.tags.iter().map(|tag| tag.len()).sum();
+        event.data.len() + event.metadata.len() + event.event_type.len() + tags + event.id.0.len()
+    });
+    events.sum::<usize>() + request.streams.iter().map(|write| write.stream.as_str().len()).sum::<usize>()
+}
