@@ -1,5 +1,6 @@
 //! [`World`]: a store on a simulated machine beside the model of it, taking the same steps.
 
+use crate::dice::mix;
 use crate::disk::SimDisk;
 use crate::judge::{
     Verdict, same, same_answer, same_events, same_everything, same_follow, same_lookups, same_read,
@@ -96,6 +97,8 @@ impl World {
         let before = store.info();
         store.close().map_err(|error| format!("close: {error}"))?;
         drop(store);
+        // Another process draws other ids.
+        self.machine.seed = mix(self.machine.seed);
         self.open()?;
         let after = self.store().info();
         same("log id after opening again", &after.log_id, &before.log_id)?;
