@@ -68,7 +68,13 @@ impl Log {
     /// # Errors
     /// [`Code::Corrupted`] for a damaged header, a foreign segment or a gap between segments.
     pub(crate) fn open(env: &Env, dir: &Path, log_id: [u8; 16], options: &crate::Options) -> Result<Log> {
-        Log::open_with(env, dir, log_id, options.segment_bytes, Spare::new(env, dir, options.free_bytes_reserve))
+        Log::open_with(
+            env,
+            dir,
+            log_id,
+            options.segment_bytes,
+            Spare::new(env, dir, options.free_bytes_reserve),
+        )
     }
 
     fn open_with(env: &Env, dir: &Path, log_id: [u8; 16], segment_bytes: u64, spare: Spare) -> Result<Log> {

@@ -1,14 +1,17 @@
 //! Reading a copy's log front to back, without its index: what a restore does.
 
-use super::{LogIdentity, Mark, identify};
+use super::{LogIdentity, Mark, Replica, SYNC_BYTES, identify, missing_end};
 use crate::Options;
-use crate::append::{log_tag, seed};
+use crate::append::{hex, log_tag, seed};
 use crate::log::recovery::{self, From};
 use crate::log::{Log, segment};
 use crate::store::open::{LOG_DIR, enter};
 use bytes::{Bytes, BytesMut};
 use graven_model::{Code, Error, Position, Result, Timestamp};
 use std::path::{Path, PathBuf};
+
+/// Frames handed over at once.
+const RUN_BYTES: usize = 4 << 20;
 
 /// The log of a copy, open for reading. Nobody adds to the copy meanwhile.
 pub struct Backup {
@@ -54,19 +57,56 @@ impl Backup {
         self.mark.synced_at
     }
 
-    /// Calls `each` with all whole frames in order, about `run_bytes` of them at a time, and answers with the position
-    /// after the last. Checksums are checked, Merkle roots are not: [`super::Replica::append_frames`] does that.
+    /// Copies everything into an empty copy of the same log, which checks all of it, and compares what it gets with what
+    /// was noted. Durable when this returns. `progress` is called with the position reached.
     ///
     /// # Errors
-    /// [`Code::Corrupted`] with file and byte for damage, and if the log ends before [`Backup::noted`];
-    /// [`Code::Io`]; what `each` returns.
-    pub fn frames(&self, run_bytes: usize, mut each: impl FnMut(Bytes) -> Result<()>) -> Result<Position> {
+    /// [`Code::Corrupted`] with file and byte for damage, for an event that is not what was committed to, and if the end
+    /// is missing; those of [`Replica::append_frames`].
+    pub fn restore_into(&self, copy: &mut Replica, progress: &mut dyn FnMut(Position)) -> Result<()> {
+        let (noted, root) = self.noted()?;
+        let mut unsynced = 0;
+        let end = self.frames(RUN_BYTES, |frames| {
+            unsynced += frames.len();
+            let head = copy.append_frames(&frames)?;
+            if head == noted && copy.root() != root {
+                return Err(Error::new(
+                    Code::Corrupted,
+                    format!("{}: the events are not those that were copied", self.dir.display()),
+                )
+                .expected(format!("root {} over {noted} events", hex(&root)))
+                .found(format!("root {}", hex(&copy.root()))));
+            }
+            if unsynced >= SYNC_BYTES {
+                unsynced = 0;
+                copy.sync()?;
+            }
+            progress(head);
+            Ok(())
+        })?;
+        if copy.head() != end {
+            return Err(Error::new(Code::Internal, "the copy does not end where the backup does")
+                .expected(format!("position {end}"))
+                .found(format!("position {}", copy.head())));
+        }
+        copy.sync()
+    }
+
+    /// Calls `each` with all whole frames in order, about `run_bytes` of them at a time, with a border where the durable
+    /// part ends, and answers with the position after the last. Checksums are checked, Merkle roots are not:
+    /// [`Replica::append_frames`] does that.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] with file and byte for damage, and if the log ends before [`Backup::noted`]; [`Code::Io`];
+    /// what `each` returns.
+    fn frames(&self, run_bytes: usize, mut each: impl FnMut(Bytes) -> Result<()>) -> Result<Position> {
         let log_id = self.identity.log_id.0;
+        let noted = self.mark.head;
         let begin = From { position: 0, offset: segment::HEADER_BYTES, previous: seed(log_id) };
         let mut run = BytesMut::new();
         let end =
-            recovery::walk_replica(&self.log, log_tag(log_id), begin, self.mark.head, &mut |_, frame, _| {
-                if !run.is_empty() && run.len() + frame.len() > run_bytes {
+            recovery::walk_replica(&self.log, log_tag(log_id), begin, noted, &mut |header, frame, _| {
+                if !run.is_empty() && (run.len() + frame.len() > run_bytes || header.first == noted) {
                     each(run.split().freeze())?;
                 }
                 run.extend_from_slice(frame);
@@ -75,13 +115,8 @@ impl Backup {
         if !run.is_empty() {
             each(run.freeze())?;
         }
-        if end.position < self.mark.head {
-            return Err(Error::new(
-                Code::Corrupted,
-                format!("{}: the end of the log is missing", self.dir.display()),
-            )
-            .expected(format!("{} events", self.mark.head))
-            .found(format!("{} events", end.position)));
+        if end.position < noted {
+            return Err(missing_end(&self.dir, noted, end.position));
         }
         Ok(Position(end.position))
     }

@@ -31,6 +31,9 @@ pub(crate) use mark::NAME as MARK_FILE;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Bytes after which a long copy is made durable: what an interruption costs at the most.
+pub const SYNC_BYTES: usize = 64 << 20;
+
 /// Who a log is, as its store says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogIdentity {
@@ -145,12 +148,7 @@ impl Replica {
             open_over(log, &env, dir, options, &identity, Some(synced), &mut |at| progress(Position(at)))?;
         let Recovered { sources, chain, tally, names } = recovered;
         if chain.position < mark.head {
-            return Err(Error::new(
-                Code::Corrupted,
-                format!("{}: the end of the log is missing", dir.display()),
-            )
-            .expected(format!("{} events", mark.head))
-            .found(format!("{} events", chain.position)));
+            return Err(missing_end(dir, mark.head, chain.position));
         }
         Ok(Replica {
             env,
@@ -437,6 +435,12 @@ fn identify(env: &Env, dir: &Path, source: Option<&LogIdentity>) -> Result<(Iden
         .found(name(&LogIdentity::from(&identity))));
     }
     Ok((identity, mark))
+}
+
+fn missing_end(dir: &Path, expected: u64, found: u64) -> Error {
+    Error::new(Code::Corrupted, format!("{}: the end of the log is missing", dir.display()))
+        .expected(format!("{expected} events"))
+        .found(format!("{found} events"))
 }
 
 fn no_copy(dir: &Path) -> Error {

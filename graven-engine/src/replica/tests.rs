@@ -69,8 +69,9 @@ fn backup(store: &Store, dir: &Path) -> Position {
 fn restore(backup: &Path, target: &Path) -> graven_model::Result<()> {
     let backup = Backup::open(backup, &options())?;
     let mut replica = Replica::open(target, backup.identity(), &options())?;
-    let end = backup.frames(5_000, |frames| replica.append_frames(&frames).map(|_| ()))?;
-    assert_eq!(end, replica.head());
+    let mut reached = Position(0);
+    backup.restore_into(&mut replica, &mut |position| reached = position)?;
+    assert_eq!(reached, replica.head());
     replica.into_store()
 }
 
@@ -132,6 +133,41 @@ fn a_restored_store_is_the_one_that_was_backed_up() {
     append(&restored, 3, 50);
     restored.close().unwrap();
     assert_eq!(store(&place.target).head(), Position(550));
+}
+
+#[test]
+fn a_copy_of_many_segments_has_borders_of_its_own() {
+    let place = place();
+    let source = store(&place.source);
+    for number in 0..60u128 {
+        let payload = "y".repeat(100_000 + 1_000 * number as usize);
+        let event = NewEvent::json(EventId(number.to_be_bytes()), "Large", format!("\"{payload}\""));
+        let stream = StreamName::new(format!("large-{}", number % 3)).unwrap();
+        source.append(AppendRequest::to(stream, Expected::Any, [event])).unwrap();
+        if number % 17 == 0 {
+            backup(&source, &place.backup);
+        }
+    }
+    let mut replica = Replica::open(&place.backup, &identity(&source), &options()).unwrap();
+    // Pages that span several segments of the copy.
+    copy(&source, &mut replica, 3 << 20);
+    drop(replica);
+    backup(&source, &place.backup);
+    let segments = |dir: &Path| {
+        files(&dir.join("log"))
+            .into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|name| name == "seg"))
+            .count()
+    };
+    assert!(segments(&place.backup) >= 7);
+    assert_eq!(verify(&place.backup).unwrap(), Position(60));
+    restore(&place.backup, &place.target).unwrap();
+    assert_eq!(events(&store(&place.target)), events(&source));
+    // Without a segment in the middle it is damaged, and so is what is made of it.
+    let middle = files(&place.backup.join("log")).remove(3).0;
+    Env::real().disk.remove(&middle).unwrap();
+    assert_eq!(verify(&place.backup).unwrap_err().code, Code::Corrupted);
+    assert_eq!(restore(&place.backup, &place.target.join("2")).unwrap_err().code, Code::Corrupted);
 }
 
 #[test]

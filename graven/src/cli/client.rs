@@ -3,7 +3,7 @@
 use super::problem;
 use graven_model::{Code, Error, Result};
 use std::time::Duration;
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderMap, Method, Request, Response};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,6 +91,10 @@ impl Client {
     /// # Errors
     /// The server's own error, [`Code::ConnectionFailed`] or [`Code::Timeout`].
     pub(crate) fn open(&self, call: &Call<'_>) -> Result<ureq::Body> {
+        Ok(self.answer(call)?.into_body())
+    }
+
+    fn answer(&self, call: &Call<'_>) -> Result<Response<ureq::Body>> {
         let mut request = Request::builder()
             .method(&call.method)
             .uri(format!("{}{}", self.base, call.target))
@@ -109,11 +113,10 @@ impl Client {
         };
         let answer = answer.map_err(|error| self.failed(call.target, &error))?;
         let status = answer.status().as_u16();
-        let body = answer.into_body();
         if (200..300).contains(&status) {
-            return Ok(body);
+            return Ok(answer);
         }
-        let bytes = self.read_all(call.target, body)?;
+        let bytes = self.read_all(call.target, answer.into_body())?;
         Err(problem::to_error(status, &bytes, &self.base))
     }
 
@@ -124,6 +127,15 @@ impl Client {
     pub(crate) fn send(&self, call: &Call<'_>) -> Result<Vec<u8>> {
         let body = self.open(call)?;
         self.read_all(call.target, body)
+    }
+
+    /// [`Client::send`] that gives the answer's headers too.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub(crate) fn send_for_headers(&self, call: &Call<'_>) -> Result<(HeaderMap, Vec<u8>)> {
+        let (head, body) = self.answer(call)?.into_parts();
+        Ok((head.headers, self.read_all(call.target, body)?))
     }
 
     /// [`Client::send`] for an answer in UTF-8.

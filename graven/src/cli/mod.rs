@@ -4,6 +4,7 @@
 //! ([`graven_model::Code`]); see `docs/cli.md`.
 
 mod append;
+mod backup;
 mod client;
 mod confirm;
 mod doctor;
@@ -17,6 +18,7 @@ mod pages;
 mod problem;
 mod progress;
 mod read;
+mod restore;
 mod runtime;
 mod select;
 mod serve;
@@ -94,6 +96,10 @@ enum Command {
     Import(import::Args),
     /// Export CloudEvents, one a line, as `import` takes them
     Export(export::Args),
+    /// Copy a store while it runs; the next call to the same directory copies what is new
+    Backup(backup::Args),
+    /// Make a store of a backup, or check a backup in place
+    Restore(restore::Args),
     /// Check the machine, the settings, the data directory and the server
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -132,6 +138,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stream(command) => stream::run(&command, &global.client()?, global.output()),
         Command::Import(args) => import::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
+        Command::Backup(args) => backup::run(&args, &global),
+        Command::Restore(args) => restore::run(&args),
         Command::Doctor(args) => doctor::run(&args, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

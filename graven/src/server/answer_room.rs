@@ -18,21 +18,21 @@ impl AnswerRoom {
 
     /// Waits until there is room for `text`. The room is given back when the last of the bytes is dropped, which is
     /// when they went to the socket or the client went away.
-    pub(super) async fn hold(&self, text: Vec<u8>) -> Bytes {
-        let permits = u32::try_from(text.len()).unwrap_or(u32::MAX).min(ANSWERS_BYTES_MAX);
+    pub(super) async fn hold(&self, text: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        let permits = u32::try_from(text.as_ref().len()).unwrap_or(u32::MAX).min(ANSWERS_BYTES_MAX);
         let room = self.0.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
         Bytes::from_owner(Held { text, _room: room })
     }
 }
 
-struct Held {
-    text: Vec<u8>,
+struct Held<T> {
+    text: T,
     _room: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Held {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.text
+        self.text.as_ref()
     }
 }
 

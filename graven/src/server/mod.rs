@@ -11,6 +11,7 @@ mod append_body;
 mod body;
 mod feed;
 mod follow;
+mod frames;
 mod import;
 mod info;
 mod json;

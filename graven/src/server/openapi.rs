@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the handlers' annotations and [`super::schema`].
 
 use super::problem::Answer;
-use super::{append, import, info, lookup, metrics, read, schema, streams};
+use super::{append, frames, import, info, lookup, metrics, read, schema, streams};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use std::sync::LazyLock;
@@ -37,6 +37,7 @@ use utoipa::{Modify, OpenApi};
         lookup::by_revision,
         lookup::by_id,
         lookup::by_position,
+        frames::frames,
         streams::list,
         streams::info,
         streams::metadata,

@@ -1,7 +1,7 @@
 //! Which handler answers which path, and what is true of every answer.
 
 use super::problem::{Problem, Refused};
-use super::{App, append, body, import, info, lookup, metrics, openapi, read, streams};
+use super::{App, append, body, frames, import, info, lookup, metrics, openapi, read, streams};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -33,6 +33,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/query", post(read::query))
         .route("/v1/events/{id}", get(lookup::by_id))
         .route("/v1/positions/{position}", get(lookup::by_position))
+        .route("/v1/frames", get(frames::frames))
         .route("/v1/stats", get(info::stats))
         .route("/v1/info", get(info::info))
         .route("/livez", get(info::live))
