@@ -105,18 +105,17 @@ impl Graph {
         let needs = self.needs.get(&package.id).map(Vec::as_slice).unwrap_or_default();
         needs.iter().filter(|(_, shipped)| *shipped).filter_map(|(id, _)| self.packages.get(id)).collect()
     }
+}
 
-    /// What a crate depends on directly or through others, leaving out what only tests need.
-    pub(crate) fn closure(&self, package: &Package) -> BTreeSet<&str> {
-        let mut names = BTreeSet::new();
-        let mut waiting = self.needs(package);
-        while let Some(next) = waiting.pop() {
-            if names.insert(next.name.as_str()) {
-                waiting.extend(self.needs(next));
-            }
-        }
-        names
-    }
+/// Names of the crates in the build of a crate of the repository that is built alone, without what only tests need. In
+/// the graph of the whole workspace a crate has the features that any other one asks of it, and what these bring.
+///
+/// # Errors
+/// If `cargo tree` does not succeed.
+pub(crate) fn build_of(name: &str, target: &str) -> Result<BTreeSet<String>> {
+    let mut command = cargo("tree --locked --edges normal,build --prefix none --format {p} --target");
+    let listed = output(command.arg(target).arg("--package").arg(name))?;
+    Ok(listed.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -155,7 +154,7 @@ pub(super) mod tests {
     fn what_only_tests_need_is_not_shipped() {
         let graph = graph("*a: b@1 dev/c@1\nb 1: d@1\nc 1\nd 1");
         let a = graph.members().next().unwrap();
-        assert_eq!(graph.closure(a), BTreeSet::from(["b", "d"]));
+        assert_eq!(graph.needs(a).iter().map(|need| need.name.as_str()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn check() -> Result<()> {
         let graph = Graph::load("Cargo.toml", target)?;
         let fuzz = Graph::load(FUZZ_MANIFEST, target)?;
         findings.extend(edges::check(&graph));
+        findings.extend(edges::check_builds(&graph, &|name| graph::build_of(name, target))?);
         findings.extend(licences::check(&graph, &policy, &mut used));
         findings.extend(licences::check(&fuzz, &policy, &mut used));
         println!("{target}: {} crates in the build, {} with the fuzz targets", graph.len(), fuzz.len());
