@@ -44,7 +44,7 @@ impl Client {
 
     /// Reads the log as it is stored, from the frame that holds a position, up to what the end was when the read began.
     /// [`graven_model::frame::events`] decodes the frames and compares every checksum. The fastest way to read
-    /// everything. Ends after an error.
+    /// everything. Ends after an error. When a lost connection had to be made again, the last frames may go beyond that end.
     pub fn frames(&self, from: Position) -> impl Stream<Item = Result<Frames>> + Send + 'static {
         try_unfold(FrameReader::new(self.clone(), from), |mut reader| async move {
             Ok(reader.next().await?.map(|frames| (frames, reader)))
@@ -77,10 +77,12 @@ impl Source {
             Source::Pages(pages) => Ok(pages.next().await?.map(|page| page.events.into())),
             Source::Frames(reader, from) => {
                 let Some(frames) = reader.next().await? else { return Ok(None) };
+                // After a lost connection they may go beyond what the end was.
+                let wanted = *from..reader.head.unwrap_or(frames.head);
                 let mut events = VecDeque::new();
                 for event in frame::events(&frames.bytes) {
                     let event = event?;
-                    if event.position >= *from {
+                    if wanted.contains(&event.position) {
                         events.push_back(event);
                     }
                 }

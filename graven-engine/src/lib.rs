@@ -31,6 +31,34 @@
 //! # }
 //! ```
 //!
+//! # In the process or over the network
+//!
+//! [`Store`] and the client of a server implement one trait, [`EventStore`]. A program written against it changes one line
+//! to go over the network:
+//!
+//! ```
+//! # use graven_engine::model::{AppendRequest, EventId, Expected, NewEvent, ReadRequest, Result, Selector, StreamName};
+//! use graven_engine::{EventStore, Options, Store};
+//!
+//! async fn submit(store: &impl EventStore) -> Result<()> {
+//!     let loan = StreamName::new("loan-1")?;
+//!     let submitted = NewEvent::json(EventId([7; 16]), "LoanSubmitted", r#"{"amount":20000}"#);
+//!     store.append(AppendRequest::to(loan.clone(), Expected::NoStream, [submitted])).await?;
+//!     let page = store.read(&ReadRequest::new(Selector::Stream(loan))).await?;
+//!     assert_eq!(page.events.len(), 1);
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! # let dir = tempfile::tempdir().expect("a temporary directory");
+//! # let (dir, options) = (dir.path(), Options::small());
+//! let store = Store::open(dir, options)?; // or graven_client::Client::connect("http://127.0.0.1:2113").await?
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+//! # runtime.block_on(submit(&store))?;
+//! # store.close()
+//! # }
+//! ```
+//!
 //! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
 
 mod append;
