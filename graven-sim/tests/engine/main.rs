@@ -5,6 +5,7 @@
 mod support;
 
 mod clock_jumps_back;
+mod copy_loses_power_at_any_call;
 mod crash_at_any_call;
 mod disk_full_refuses_and_resumes;
 mod failed_sync_poisons;
