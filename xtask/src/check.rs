@@ -1,5 +1,6 @@
 //! `cargo xtask test` and `cargo xtask check`.
 
+use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run};
 use crate::steps::Steps;
 use crate::{fuzz, house};
@@ -15,6 +16,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("tools", tools);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
+    steps.run("the bench's own tests", bench::tests);
     steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));
     steps.finish("tests", tests)
 }
@@ -71,12 +73,14 @@ fn nextest() -> Option<String> {
 
 fn formatting() -> Result<()> {
     run(&mut cargo("fmt --all --check"))?;
-    run(cargo("fmt --check --manifest-path").arg(FUZZ_MANIFEST))
+    run(cargo("fmt --check --manifest-path").arg(FUZZ_MANIFEST))?;
+    run(cargo("fmt --check --manifest-path").arg(BENCH_MANIFEST))
 }
 
 fn lints() -> Result<()> {
     run(&mut cargo("clippy --workspace --all-targets --locked -- -D warnings"))?;
-    fuzz::lints()
+    fuzz::lints()?;
+    bench::lints()
 }
 
 /// nextest where it is at hand, because it runs the tests of all crates side by side and closes with one summary;

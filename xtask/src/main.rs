@@ -1,5 +1,6 @@
 //! Chores of the repository, called as `cargo xtask CHORE`; `cargo xtask` alone lists them.
 
+mod bench;
 mod check;
 mod fuzz;
 mod house;
@@ -18,6 +19,7 @@ Usage: cargo xtask CHORE
   check                       the checks alone: formatting, house rules, lints
   openapi                     write graven/openapi.json anew from the server's own description
   proto                       write the Rust of graven.proto anew
+  bench [--quick] [OPTIONS]   measure Graven beside its peers; bench --help lists the options
   fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
 ";
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(),
         ["openapi"] => openapi::write(),
         ["proto"] => proto::write(),
+        ["bench", arguments @ ..] => bench::measure(arguments),
         ["fuzz"] => fuzz::list(),
         ["fuzz", target] => fuzz::search(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, "--seconds", seconds] => match seconds.parse() {
