@@ -250,7 +250,8 @@ impl<'a> Scan<'a> {
             if !is_zero(&bytes) {
                 let used = bytes.iter().rposition(|byte| *byte != 0).expect("some byte is not zero");
                 last_used = at + used as u64 + 1;
-                let found = bytes.windows(magic.len()).enumerate().filter(|(_, window)| *window == magic);
+                let found = bytes[..=used].windows(magic.len()).enumerate();
+                let found = found.filter(|(_, window)| *window == magic);
                 for ((found, _), (log_tag, position)) in found.zip(last_batch.iter().copied().cycle()) {
                     let place = at + found as u64;
                     if let Ok((header, _)) = self.intact(place, log_tag)?
