@@ -477,7 +477,7 @@ pub struct ReadFramesRequest {
     /// Bytes of frames a message; 0 = the server's choice. One frame is sent however large.
     #[prost(uint64, tag = "2")]
     pub page_bytes: u64,
-    /// Goes on with what comes instead of ending at what the end was when the read began.
+    /// Goes on with what comes. Otherwise the read ends once all that was there when it began is sent.
     #[prost(bool, tag = "3")]
     pub follow: bool,
 }

@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use graven_engine::PendingAppend;
 use graven_model::cloudevents::{self, Incoming, Interner};
 use graven_model::error::Details;
 use graven_model::{AppendRequest, Code, Error, Expected, Receipt, Result, StreamName, StreamWrite};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Bodies up to this many bytes are parsed and hashed on the runtime's thread: less than a hop costs.
-const INLINE_BYTES_MAX: usize = 64 << 10;
+pub(super) const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Failed checks of one append that get unseen events: each may take a page of memory.
 const CHECKS_WITH_UNSEEN_MAX: usize = 16;
@@ -172,37 +173,54 @@ pub(super) async fn submit(
     build: impl FnOnce(&Bytes) -> Result<AppendRequest> + Send + 'static,
 ) -> Result<Receipt> {
     let body::HeldBody { bytes, room } = held;
-    let hand_over = {
+    let handed = if bytes.len() <= INLINE_BYTES_MAX {
+        hand_over(app, &bytes, build)?
+    } else {
         let app = app.clone();
-        let inline = bytes.len() <= INLINE_BYTES_MAX;
-        let work = move || {
-            let request = build(&bytes)?;
-            let payload: usize =
-                request.events.iter().map(|(_, event)| event.data.len() + event.metadata.len()).sum();
-            let unseen_max = request.unseen_max;
-            Ok((app.store.submit(request)?, payload, unseen_max))
-        };
-        if inline { work() } else { blocking(work).await }
+        blocking(move || hand_over(&app, &bytes, build)).await?
     };
-    let (pending, payload_bytes, unseen_max) = hand_over?;
-    let receipt = match timeout(app.options.append_timeout, pending).await {
+    let receipt = match timeout(app.options.append_timeout, handed.pending).await {
         Ok(Ok(receipt)) => receipt,
-        Ok(Err(error)) => return Err(with_unseen(app, error, unseen_max).await),
-        Err(_) => {
-            return Err(Error::new(
-                Code::Timeout,
-                "the append was not durable in time; it may yet become so",
-            )
-            .expected(format!("an answer within {} seconds", app.options.append_timeout.as_secs())));
-        }
+        Ok(Err(error)) => return Err(with_unseen(app, error, handed.unseen_max).await),
+        Err(_) => return Err(too_late(app)),
     };
     drop(room);
-    app.metrics.appended(&receipt, payload_bytes);
+    app.metrics.appended(&receipt, handed.payload_bytes);
     Ok(receipt)
 }
 
+/// An append in the hands of the writer.
+pub(super) struct Handed {
+    pub(super) pending: PendingAppend,
+    /// Bytes of its payloads and metadata.
+    pub(super) payload_bytes: usize,
+    /// Unseen events its caller wants to have with a conflict.
+    pub(super) unseen_max: u32,
+}
+
+/// Parses a body, hashes what it brings, and hands the append to the writer.
+///
+/// # Errors
+/// Those of `build` and of [`graven_engine::Store::submit`].
+pub(super) fn hand_over(
+    app: &App,
+    bytes: &Bytes,
+    build: impl FnOnce(&Bytes) -> Result<AppendRequest>,
+) -> Result<Handed> {
+    let request = build(bytes)?;
+    let payload_bytes = request.events.iter().map(|(_, event)| event.data.len() + event.metadata.len()).sum();
+    let unseen_max = request.unseen_max;
+    Ok(Handed { pending: app.store.submit(request)?, payload_bytes, unseen_max })
+}
+
+/// The answer to an append the writer does not answer.
+pub(super) fn too_late(app: &App) -> Error {
+    Error::new(Code::Timeout, "the append was not durable in time; it may yet become so")
+        .expected(format!("an answer within {} seconds", app.options.append_timeout.as_secs()))
+}
+
 /// Adds the events the caller has not seen to the first of the failed checks.
-async fn with_unseen(app: &Arc<App>, mut error: Error, unseen_max: u32) -> Error {
+pub(super) async fn with_unseen(app: &Arc<App>, mut error: Error, unseen_max: u32) -> Error {
     let Details::FailedChecks(checks) = &mut error.details else { return error };
     if unseen_max == 0 {
         return error;

@@ -1,6 +1,7 @@
 //! A body fed by a task: the task makes the next piece while the socket takes this one, and stops when nobody reads.
 
 use axum::body::{Body, HttpBody};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use hyper::body::Frame;
 use std::io;
@@ -13,6 +14,7 @@ pub(super) struct Feed(mpsc::Sender<Piece>);
 
 enum Piece {
     Bytes(Bytes),
+    Trailers(HeaderMap),
     End,
 }
 
@@ -39,6 +41,13 @@ impl Feed {
     /// Resolves when the client is gone.
     pub(super) async fn gone(&self) {
         self.0.closed().await;
+    }
+
+    /// Ends the answer as complete, with trailers.
+    pub(super) async fn end_with(self, trailers: HeaderMap) {
+        if self.0.send(Piece::Trailers(trailers)).await.is_ok() {
+            self.end().await;
+        }
     }
 
     /// Ends the answer as complete.
@@ -72,6 +81,7 @@ impl HttpBody for Fed {
         }
         self.receiver.poll_recv(context).map(|piece| match piece {
             Some(Piece::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Some(Piece::End) => {
                 self.ended = true;
                 None

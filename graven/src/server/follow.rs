@@ -20,9 +20,12 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_BUFFERING: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
+/// A comment that nobody reads.
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
 /// Events and bytes of one step: what a slow follower holds of the server's memory is a few of these.
-const STEP_EVENTS: u32 = 500;
-const STEP_BYTES: usize = 256 << 10;
+pub(super) const STEP_EVENTS: u32 = 500;
+pub(super) const STEP_BYTES: usize = 256 << 10;
 
 /// Starts an event stream. It resumes after `Last-Event-ID`, which wins over every other place to begin.
 pub(super) async fn answer(
@@ -49,8 +52,9 @@ pub(super) async fn answer(
 async fn send_steps(app: Arc<App>, follower: Follower, form: Form, feed: Feed) {
     let _open = app.metrics.follower();
     let mut ending = app.stopping.clone();
+    let encode = move |step: &FollowStep| text_of(step, form);
     let ended = tokio::select! {
-        error = follow(&app, follower, form, &feed) => error,
+        error = follow(&app, follower, encode, Some(KEEP_ALIVE), &feed) => error,
         () = feed.gone() => return,
         // The client comes back with the last id it saw.
         () = async { let _ = ending.wait_for(|stopping| *stopping).await; } => None,
@@ -62,15 +66,21 @@ async fn send_steps(app: Arc<App>, follower: Follower, form: Form, feed: Feed) {
     feed.end().await;
 }
 
-/// Runs until the store refuses to go on, or the client is gone.
-async fn follow(app: &Arc<App>, mut follower: Follower, form: Form, feed: &Feed) -> Option<Error> {
+/// Runs until the store refuses to go on, or the client is gone. `encode` gives a step's bytes and the events in it.
+pub(super) async fn follow(
+    app: &Arc<App>,
+    mut follower: Follower,
+    encode: impl Fn(&FollowStep) -> (Vec<u8>, usize) + Copy + Send + 'static,
+    keep_alive: Option<&'static [u8]>,
+    feed: &Feed,
+) -> Option<Error> {
     loop {
         // The slot first: nothing is read that nobody takes.
         let slot = feed.slot().await?;
         let step = app
             .read(move |_| {
                 let step = follower.poll_next()?;
-                Ok((step.map(|step| text_of(&step, form)), follower))
+                Ok((step.map(|step| encode(&step)), follower))
             })
             .await;
         match step {
@@ -88,10 +98,21 @@ async fn follow(app: &Arc<App>, mut follower: Follower, form: Form, feed: &Feed)
                             return Some(error);
                         }
                     }
-                    () = sleep(app.options.keep_alive) => slot.send(Bytes::from_static(b": keep-alive\n\n")),
+                    keep_alive = silence(app, keep_alive) => slot.send(Bytes::from_static(keep_alive)),
                 }
             }
         }
+    }
+}
+
+/// Resolves when it is time to show that the connection lives; never if nothing is sent for that.
+async fn silence(app: &App, keep_alive: Option<&'static [u8]>) -> &'static [u8] {
+    match keep_alive {
+        Some(comment) => {
+            sleep(app.options.keep_alive).await;
+            comment
+        }
+        None => std::future::pending().await,
     }
 }
 

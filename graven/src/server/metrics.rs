@@ -162,8 +162,13 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         if let Some(code) = refused {
-            self.refused.get_or_create(&CodeLabels { code: code.id() }).inc();
+            self.refused(code);
         }
+    }
+
+    /// Counts a refusal.
+    pub(super) fn refused(&self, code: Code) {
+        self.refused.get_or_create(&CodeLabels { code: code.id() }).inc();
     }
 }
 

@@ -1,19 +1,25 @@
 //! Listening, connections and the end of them.
 
 use super::socket::PatientSocket;
-use super::{App, ServeOptions, routes};
+use super::{App, ServeOptions, grpc, routes};
 use anyhow::Context as _;
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use bytes::{Bytes, BytesMut};
 use graven_engine::Store;
 use graven_model::{Code, Error, limits};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,6 +30,28 @@ const HEADERS_MAX: usize = 100;
 
 /// Bytes a connection reads or writes at once.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// How a client that speaks HTTP/2 begins (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of one call a client may send ahead, and of all calls of a connection: enough for full speed over a network
+/// with a round trip of 10 ms, and a bound on what a connection may make the server hold.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Calls of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 256;
+
+/// Bytes of one HTTP/2 frame: fewer, larger ones for large messages.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+
+/// Bytes of one answer that wait for the socket.
+const SEND_BYTES_MAX: usize = 1 << 20;
+
+/// How often a silent HTTP/2 connection is asked whether its client still lives, and how long that may take. It is never
+/// closed for being silent.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Pause after the system refused a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +78,7 @@ pub(crate) async fn serve(
     let connections_max = options.connections_max;
     let grace = options.shutdown_grace;
     let app = Arc::new(App::new(store, options, stopping).context("the system gives no randomness")?);
-    let router = routes::router(app.clone());
+    let services = Services { router: routes::router(app.clone()), grpc: grpc::Grpc::new(app.clone())? };
     let room = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -66,7 +94,7 @@ pub(crate) async fn serve(
             }
             (permit, accepted) = accept(&listener, &room) => match accepted {
                 Ok(stream) => {
-                    let serving = connection(app.clone(), router.clone(), stream);
+                    let serving = connection(app.clone(), services.clone(), stream);
                     connections.spawn(async move {
                         serving.await;
                         drop(permit);
@@ -83,6 +111,7 @@ pub(crate) async fn serve(
     tracing::info!(connections = connections.len(), "stopping");
     drop(listener);
     stop.send_replace(true);
+    services.grpc.stopping().await;
     let finish = async { while connections.join_next().await.is_some() {} };
     if timeout(grace, finish).await.is_err() {
         tracing::warn!(connections = connections.len(), "cutting off what did not finish in time");
@@ -125,12 +154,52 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(app: Arc<App>, router: Router, stream: TcpStream) {
+/// Who answers requests.
+#[derive(Clone)]
+struct Services {
+    router: Router,
+    grpc: grpc::Grpc,
+}
+
+async fn connection(app: Arc<App>, services: Services, mut stream: TcpStream) {
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
     let _open = app.metrics.connection();
-    let mut stopping = app.stopping.clone();
-    let socket = TokioIo::new(PatientSocket::new(stream, app.options.stall_timeout));
+    let begun = tokio::select! {
+        begun = timeout(app.options.head_timeout, begin(&mut stream)) => begun,
+        () = until_stopping(&app) => return,
+    };
+    let Ok(Ok((begun, is_http2))) = begun else { return };
+    let socket = TokioIo::new(PatientSocket::new(stream, begun, app.options.stall_timeout));
+    let outcome = if is_http2 {
+        serve_http2(&app, services, socket).await
+    } else {
+        serve_http1(&app, services.router, socket).await
+    };
+    if let Err(error) = outcome {
+        tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Reads as much as it takes to tell HTTP/2 from HTTP/1: `PRI` is no method anybody has.
+async fn begin(stream: &mut TcpStream) -> io::Result<(Bytes, bool)> {
+    let mut begun = BytesMut::with_capacity(HTTP2_PREFACE.len());
+    loop {
+        // No byte more than the preface has: what follows is not read twice.
+        let mut rest = (&mut *stream).take((HTTP2_PREFACE.len() - begun.len()) as u64);
+        if rest.read_buf(&mut begun).await? == 0 {
+            return Ok((begun.freeze(), false));
+        }
+        if !HTTP2_PREFACE.starts_with(&begun) {
+            return Ok((begun.freeze(), false));
+        }
+        if begun.len() == HTTP2_PREFACE.len() {
+            return Ok((begun.freeze(), true));
+        }
+    }
+}
+
+async fn serve_http1(app: &App, router: Router, socket: TokioIo<PatientSocket>) -> hyper::Result<()> {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.head_timeout)
@@ -139,14 +208,49 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream) {
         .max_headers(HEADERS_MAX)
         .serve_connection(socket, TowerToHyperService::new(router));
     let mut serving = pin!(serving);
-    let outcome = tokio::select! {
+    tokio::select! {
         outcome = serving.as_mut() => outcome,
-        () = async { let _ = stopping.wait_for(|stopping| *stopping).await; } => {
+        () = until_stopping(app) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!("a connection ended early: {error}");
     }
+}
+
+/// gRPC, and the same paths as over HTTP/1.
+async fn serve_http2(app: &App, services: Services, socket: TokioIo<PatientSocket>) -> hyper::Result<()> {
+    let Services { router, grpc } = services;
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (grpc, router) = (grpc.clone(), router.clone());
+        async move {
+            match grpc::is_call(&request) {
+                true => Ok(grpc.answer(request.map(Body::new)).await),
+                false => router.call(request).await,
+            }
+        }
+    });
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_header_list_size(limits::HTTP_HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(socket, service);
+    let mut serving = pin!(serving);
+    tokio::select! {
+        outcome = serving.as_mut() => outcome,
+        () = until_stopping(app) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+}
+
+async fn until_stopping(app: &App) {
+    let _ = app.stopping.clone().wait_for(|stopping| *stopping).await;
 }

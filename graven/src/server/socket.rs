@@ -1,5 +1,6 @@
 //! A socket that gives up on a client who does not read.
 
+use bytes::{Buf, Bytes};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,13 +12,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A TCP stream whose writes fail once nothing could be written for `stall_timeout`.
 pub(super) struct PatientSocket {
     stream: TcpStream,
+    /// What was read of it before.
+    begun: Bytes,
     stall_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl PatientSocket {
-    pub(super) fn new(stream: TcpStream, stall_timeout: Duration) -> PatientSocket {
-        PatientSocket { stream, stall_timeout, stalled: None }
+    /// `begun` was read from the stream already and comes first.
+    pub(super) fn new(stream: TcpStream, begun: Bytes, stall_timeout: Duration) -> PatientSocket {
+        PatientSocket { stream, begun, stall_timeout, stalled: None }
     }
 
     fn judge<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -38,6 +42,11 @@ impl AsyncRead for PatientSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.begun.has_remaining() {
+            let length = self.begun.len().min(buffer.remaining());
+            buffer.put_slice(&self.begun.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -1,0 +1,132 @@
+//! Calls of one message and one answer.
+
+use super::answer::{message, whole};
+use super::message::{Messages, decode};
+use super::{Call, words};
+use crate::server::{App, append, blocking};
+use axum::body::Body;
+use axum::http::Response;
+use graven_engine::{Store, StreamListRequest};
+use graven_model::{AppendRequest, Code, Error, Position, Receipt, Result, Revision, StreamName};
+use graven_proto::wire;
+use prost::Message;
+use std::sync::Arc;
+
+/// Answers the call of a method.
+///
+/// # Errors
+/// Those of the store, and of reading the message.
+pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
+    let Call { app, body, .. } = call;
+    match method {
+        "Append" => append(app, body).await,
+        "EventAt" => {
+            read(app, body, |store, request: wire::EventAtRequest| {
+                Ok(wire::StoredEvent::from(&store.event_at(Position(request.position))?))
+            })
+            .await
+        }
+        "EventsById" => {
+            read(app, body, |store, request: wire::EventsByIdRequest| {
+                let found = store.events_by_id(graven_proto::event_id(&request)?)?;
+                Ok(wire::Events { events: found.iter().map(wire::StoredEvent::from).collect() })
+            })
+            .await
+        }
+        "Streams" => {
+            read(app, body, |store, request: wire::StreamsRequest| {
+                let default = StreamListRequest::default().limit;
+                let page = store.streams(&StreamListRequest {
+                    prefix: request.prefix.into(),
+                    after: request.after.map(Position),
+                    limit: if request.limit == 0 { default } else { request.limit },
+                    include_system: request.include_system,
+                })?;
+                Ok(words::stream_list(&page))
+            })
+            .await
+        }
+        "StreamInfo" => {
+            read(app, body, |store, request: wire::StreamRequest| {
+                Ok(words::stream_info(&store.stream_info(&StreamName::new(request.stream)?)?))
+            })
+            .await
+        }
+        "StreamMetadata" => {
+            read(app, body, |store, request: wire::StreamRequest| {
+                let found = store.stream_metadata(&StreamName::new(request.stream)?)?;
+                let (revision, metadata) = found.unzip();
+                Ok(wire::StreamMetadataResponse { metadata, revision: revision.map(|revision| revision.0) })
+            })
+            .await
+        }
+        "SetStreamMetadata" => {
+            change(app, body, |store, request: wire::SetStreamMetadataRequest| {
+                let expected = graven_proto::expected(request.expected)?;
+                store.set_stream_metadata(&StreamName::new(request.stream)?, expected, request.metadata)
+            })
+            .await
+        }
+        "TruncateStream" => {
+            change(app, body, |store, request: wire::TruncateStreamRequest| {
+                store.truncate_stream(&StreamName::new(request.stream)?, Revision(request.before))
+            })
+            .await
+        }
+        "DeleteStream" => {
+            change(app, body, |store, request: wire::EndStreamRequest| {
+                let expected = graven_proto::expected(request.expected)?;
+                store.delete_stream(&StreamName::new(request.stream)?, expected)
+            })
+            .await
+        }
+        "TombstoneStream" => {
+            change(app, body, |store, request: wire::EndStreamRequest| {
+                let expected = graven_proto::expected(request.expected)?;
+                store.tombstone_stream(&StreamName::new(request.stream)?, expected)
+            })
+            .await
+        }
+        "Stats" => read(app, body, |store, _: wire::StatsRequest| Ok(words::stats(&store.stats()))).await,
+        "Info" => read(app, body, |store, _: wire::InfoRequest| Ok(words::info(store.info()))).await,
+        _ => Err(Error::new(Code::NotFound, "there is no such method")),
+    }
+}
+
+/// The append a message asks for.
+///
+/// # Errors
+/// [`Code::BadRequest`] and what the message's parts are refused with.
+pub(super) fn append_request(message: wire::AppendRequest) -> Result<AppendRequest> {
+    let mut request = AppendRequest::try_from(message)?;
+    request.unseen_max = request.unseen_max.min(graven_model::limits::UNSEEN_EVENTS_MAX);
+    Ok(request)
+}
+
+async fn append(app: Arc<App>, body: Body) -> Result<Response<Body>> {
+    let held = Messages::only_bytes(app.clone(), body).await?;
+    let receipt = append::submit(&app, held, |bytes| append_request(decode(bytes)?)).await?;
+    Ok(whole(message(&wire::Receipt::from(&receipt))))
+}
+
+async fn read<Asked: Message + Default + 'static, Answered: Message>(
+    app: Arc<App>,
+    body: Body,
+    work: impl FnOnce(&Store, Asked) -> Result<Answered> + Send + 'static,
+) -> Result<Response<Body>> {
+    let asked = Messages::only(app.clone(), body).await?;
+    let text = app.read(move |store| Ok(message(&work(store, asked)?))).await?;
+    Ok(whole(app.answers.hold(text).await))
+}
+
+async fn change<Asked: Message + Default + 'static>(
+    app: Arc<App>,
+    body: Body,
+    work: impl FnOnce(&Store, Asked) -> Result<Receipt> + Send + 'static,
+) -> Result<Response<Body>> {
+    let asked = Messages::only(app.clone(), body).await?;
+    let with_store = app.clone();
+    let receipt = blocking(move || work(&with_store.store, asked)).await?;
+    app.metrics.appended(&receipt, 0);
+    Ok(whole(message(&wire::Receipt::from(&receipt))))
+}
