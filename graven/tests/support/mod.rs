@@ -47,9 +47,14 @@ impl Server {
 
     /// Starts a server on the store in `data`.
     pub(crate) fn start_in(data: &Path, arguments: &[&str]) -> Server {
+        Server::start_at("127.0.0.1:0", data, arguments)
+    }
+
+    /// [`Server::start_in`] on an address, such as that of a server that ended.
+    pub(crate) fn start_at(listen: &str, data: &Path, arguments: &[&str]) -> Server {
         let stderr = data.with_extension("stderr");
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
             .stdin(Stdio::null())
