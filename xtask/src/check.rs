@@ -3,7 +3,7 @@
 use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run};
 use crate::steps::Steps;
-use crate::{fuzz, house};
+use crate::{fuzz, house, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -17,6 +17,7 @@ pub(crate) fn test() -> Result<()> {
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
     steps.run("the bench's own tests", bench::tests);
+    steps.run("a soak of two minutes", soak::two_minutes);
     steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));
     steps.finish("tests", tests)
 }

@@ -7,6 +7,7 @@ mod house;
 mod openapi;
 mod proto;
 mod shell;
+mod soak;
 mod steps;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ Usage: cargo xtask CHORE
   openapi                     write graven/openapi.json anew from the server's own description
   proto                       write the Rust of graven.proto anew
   bench [--quick] [OPTIONS]   measure Graven beside its peers; bench --help lists the options
+  soak [--minutes N]          drive a server under kills and judge what it said; --seed N repeats its choices
   fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
 ";
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["openapi"] => openapi::write(),
         ["proto"] => proto::write(),
         ["bench", arguments @ ..] => bench::measure(arguments),
+        ["soak", arguments @ ..] => soak::measure(arguments),
         ["fuzz"] => fuzz::list(),
         ["fuzz", target] => fuzz::search(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, "--seconds", seconds] => match seconds.parse() {
