@@ -38,6 +38,9 @@ pub(crate) fn run(args: &Args, client: &Client, output: Output) -> anyhow::Resul
         last_id: None,
         connected: false,
     };
+    if tail.from == "end" {
+        tail.begin_at_the_end(client)?;
+    }
     let mut pause = PAUSE_FIRST;
     while tail.left != Some(0) {
         let before = tail.last_id.clone();
@@ -84,6 +87,22 @@ impl From<Error> for Stop {
 }
 
 impl Tail {
+    /// Takes the end there is now for the place to begin, so that a connection lost before the first event comes does
+    /// not move it.
+    fn begin_at_the_end(&mut self, client: &Client) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Info {
+            head: u64,
+        }
+        let answer = client.send(&Call::get("/v1/info"))?;
+        let info: Info = serde_json::from_slice(&answer).map_err(|error| foreign(client.base(), error))?;
+        match info.head.checked_sub(1) {
+            Some(last) => self.last_id = Some(last.to_string()),
+            None => self.from = "start".into(),
+        }
+        Ok(())
+    }
+
     /// One connection: `Ok` when the limit is reached.
     fn follow(&mut self, client: &Client, selection: &Selection) -> Result<(), Stop> {
         let (target, body) = selection.request(&[("from", self.from.clone())]);
@@ -107,8 +126,6 @@ impl Tail {
                     self.left = self.left.map(|left| left - 1);
                 }
                 "problem" => return Err(problem::to_error(0, message.data.as_bytes(), client.base()).into()),
-                // Caught up without a position: the log is empty, so everything that comes is new.
-                "caught-up" if message.id.is_none() && self.last_id.is_none() => self.from = "start".into(),
                 _ => {}
             }
             if message.id.is_some() {
