@@ -30,7 +30,13 @@ fn soak(built: &Path, arguments: &[&str]) -> Result<()> {
         std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
     }
     let mut command = Command::new(built.join("graven-soak"));
-    command.arg("--binary").arg(built.join("graven")).arg("--dir").arg(&dir).args(arguments).stdin(Stdio::null());
+    command
+        .arg("--binary")
+        .arg(built.join("graven"))
+        .arg("--dir")
+        .arg(&dir)
+        .args(arguments)
+        .stdin(Stdio::null());
     let status = command.status().context("cannot start graven-soak")?;
     if !status.success() {
         bail!("the soak ended with {status}; the data is in {}", dir.display());
