@@ -39,7 +39,12 @@ pub(crate) struct Source {
 impl Source {
     /// The source with this number.
     pub(crate) fn new(number: u64) -> Source {
-        Source { number, made: 0 }
+        Source::from(number, 0)
+    }
+
+    /// The same one after it made this many.
+    pub(crate) fn from(number: u64, made: u64) -> Source {
+        Source { number, made }
     }
 
     /// The next events of one stream, which gets [`ENTITY_EVENTS`] before the next one begins.

@@ -227,15 +227,14 @@ async fn deliveries(
     Ok(latencies.len() as u64)
 }
 
-/// Fills a store with this many events in appends of a thousand; returns the seconds it took.
+/// Fills a store that has the first `made` events up to `events`, in appends of a thousand; returns the seconds it took.
 ///
 /// # Errors
 /// If an append fails.
-pub(crate) async fn fill(target: &dyn Target, events: u64) -> Result<f64> {
+pub(crate) async fn fill(target: &dyn Target, mut made: u64, events: u64) -> Result<f64> {
     let mut client = target.connect().await?;
-    let mut source = Source::new(FILL_SOURCE);
+    let mut source = Source::from(FILL_SOURCE, made);
     let begun = Instant::now();
-    let mut made = 0;
     while made < events {
         let count = FILL_BATCH.min(usize::try_from(events - made)?);
         client

@@ -38,15 +38,21 @@ impl Counters {
 pub(crate) fn resident_bytes(roots: &[u32]) -> (u64, u64) {
     let mut sum = (0, 0);
     for id in with_children(roots) {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        };
-        sum.0 += field("VmRSS:").unwrap_or_default() << 10;
-        sum.1 += field("RssAnon:").unwrap_or_default() << 10;
+        sum.0 += status_bytes(id, "VmRSS:").unwrap_or_default();
+        sum.1 += status_bytes(id, "RssAnon:").unwrap_or_default();
     }
     sum
+}
+
+/// Resident memory of these processes without their children at its highest, in bytes.
+pub(crate) fn resident_peak_bytes(ids: &[u32]) -> u64 {
+    ids.iter().filter_map(|id| status_bytes(*id, "VmHWM:")).sum()
+}
+
+fn status_bytes(id: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
 }
 
 /// What the files under a directory take on the disk: all of it, and the blocks of 4 KiB that are not all zeros, which

@@ -1,7 +1,7 @@
 //! What a run found, for people: text on the terminal, Markdown and plots in the documentation.
 
-use crate::plot;
 use crate::result::{Fact, Group, Run, Spread};
+use crate::{goals, plot};
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::fs;
@@ -39,6 +39,11 @@ pub(crate) fn text(run: &Run) -> String {
         out.push('\n');
         out.push_str(&table(&facts(&run.facts), Style::Plain));
     }
+    let goals = goals::table(run);
+    if goals.len() > 1 {
+        out.push('\n');
+        out.push_str(&table(&goals, Style::Plain));
+    }
     for reason in &run.left_out {
         let _ = writeln!(out, "left out: {reason}");
     }
@@ -61,6 +66,11 @@ pub(crate) fn write_docs(run: &Run, docs: &Path) -> Result<()> {
     out.push_str(&table(&about, Style::Markdown));
     for reason in &run.left_out {
         let _ = writeln!(out, "\nLeft out: {reason}.");
+    }
+    let goals = goals::table(run);
+    if goals.len() > 1 {
+        out.push_str("\n## Goals\n\n");
+        out.push_str(&table(&goals, Style::Markdown));
     }
     for group in &run.groups {
         let _ = writeln!(out, "\n## {}\n", group.title);

@@ -26,6 +26,8 @@ pub(crate) struct Scale {
     pub(crate) imported: u64,
     /// Repetitions of starts and imports.
     pub(crate) repetitions: usize,
+    /// Volumes of the sweep, ascending.
+    pub(crate) volumes: &'static [u64],
 }
 
 impl Scale {
@@ -36,6 +38,7 @@ impl Scale {
         filled: 200_000,
         imported: 200_000,
         repetitions: 3,
+        volumes: &[],
     };
     /// What is published.
     pub(crate) const FULL: Scale = Scale {
@@ -44,10 +47,17 @@ impl Scale {
         filled: 1_300_000,
         imported: 1_000_000,
         repetitions: 9,
+        volumes: &[1_000_000, 5_000_000, 10_000_000],
     };
     /// Enough to see that it works.
-    pub(crate) const SMOKE: Scale =
-        Scale { rounds: 2, slot: Duration::from_millis(100), filled: 5_000, imported: 5_000, repetitions: 1 };
+    pub(crate) const SMOKE: Scale = Scale {
+        rounds: 2,
+        slot: Duration::from_millis(100),
+        filled: 5_000,
+        imported: 5_000,
+        repetitions: 1,
+        volumes: &[2_000, 4_000],
+    };
 }
 
 /// A run on its way.
@@ -77,11 +87,14 @@ impl Runner {
         if self.wants("append") {
             self.appends().await?;
         }
-        if ["read", "condition", "deliver", "start", "disk"].iter().any(|key| self.wants(key)) {
+        if ["read", "condition", "deliver", "start"].iter().any(|key| self.wants(key)) {
             self.filled().await?;
         }
         if self.wants("import") {
             self.imports()?;
+        }
+        if self.wants("volume") {
+            self.volumes().await?;
         }
         Ok(())
     }
@@ -127,7 +140,7 @@ impl Runner {
         for product in &running {
             let target = self.usual_target(product)?;
             eprintln!("filling {} with {filled} events", target.name());
-            let seconds = fill(&*target, filled).await?;
+            let seconds = fill(&*target, 0, filled).await?;
             let rate = filled as f64 / seconds;
             self.fact("Filling, one client, 1000 events at a time", target.name(), &[rate], "events/s");
         }
@@ -313,12 +326,12 @@ impl Runner {
     }
 
     /// The target that fills a product's store and asks it first: the last one.
-    fn usual_target(&self, running: &Running) -> Result<Arc<dyn Target>> {
+    pub(crate) fn usual_target(&self, running: &Running) -> Result<Arc<dyn Target>> {
         let mut asked_for = running.targets.iter().filter(|target| self.is_asked_for(target.name()));
         asked_for.next_back().cloned().context("a product has no target that was asked for")
     }
 
-    fn start(&self, products: &[Product], phase: &str) -> Result<Vec<Running>> {
+    pub(crate) fn start(&self, products: &[Product], phase: &str) -> Result<Vec<Running>> {
         let dir = self.dir.join(phase);
         let mut running = Vec::new();
         for product in products {
@@ -333,7 +346,7 @@ impl Runner {
         Ok(running)
     }
 
-    fn fact(&mut self, measure: &str, target: &str, values: &[f64], unit: &'static str) {
+    pub(crate) fn fact(&mut self, measure: &str, target: &str, values: &[f64], unit: &'static str) {
         let values = Spread::of(values);
         eprintln!("  {measure}: {target}: {:.1} {unit}", values.median);
         self.facts.push(Fact { measure: measure.to_owned(), target: target.to_owned(), values, unit });
