@@ -27,6 +27,26 @@ fn a_stream_name_that_is_not_utf8_is_refused() {
 }
 
 #[test]
+fn a_connection_goes_on_after_a_request_whose_body_was_not_read() {
+    let server = Server::start();
+    let client = server.client();
+    for _ in 0..100 {
+        for target in ["/v1/streams/%FF", "/v1/streams/%FF/truncate"] {
+            client.post(target, &json!({})).problem(400, "GRV-1001");
+            assert_eq!(head(&client), 0);
+        }
+        let metadata = client.send(
+            "PUT",
+            "/v1/streams/%FF/metadata",
+            &[("Content-Type", "application/json")],
+            Some(b"{}"),
+        );
+        metadata.problem(400, "GRV-1001");
+        assert_eq!(head(&client), 0);
+    }
+}
+
+#[test]
 fn json_that_is_broken_is_named_by_its_place() {
     let server = Server::start();
     let client = server.client();

@@ -51,7 +51,10 @@ pub(super) async fn to_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = path.stream()?;
+    let stream = match path.stream() {
+        Ok(stream) => stream,
+        Err(error) => return refuse_unread(body, error),
+    };
     let checked = (|| {
         let mut query = QueryParams::parse(query.as_deref())?;
         let from_query = query.text("expected")?.as_deref().map(preconditions::from_query).transpose()?;

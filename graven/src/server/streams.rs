@@ -175,7 +175,10 @@ pub(super) async fn set_metadata(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = path.stream()?;
+    let stream = match path.stream() {
+        Ok(stream) => stream,
+        Err(error) => return refuse_unread(body, error),
+    };
     let checked = (|| {
         let mut params = QueryParams::parse(query.as_deref())?;
         let expected = expected(&mut params, &headers)?;
@@ -215,7 +218,10 @@ pub(super) async fn truncate(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = path.stream()?;
+    let stream = match path.stream() {
+        Ok(stream) => stream,
+        Err(error) => return refuse_unread(body, error),
+    };
     let checked = QueryParams::parse(query.as_deref())
         .and_then(QueryParams::finish)
         .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
