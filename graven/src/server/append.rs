@@ -53,7 +53,7 @@ pub(super) async fn to_stream(
 ) -> Answer {
     let stream = match path.stream() {
         Ok(stream) => stream,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let checked = (|| {
         let mut query = QueryParams::parse(query.as_deref())?;
@@ -64,7 +64,7 @@ pub(super) async fn to_stream(
     })();
     let (from_query, from_headers, kind) = match checked {
         Ok(checked) => checked,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let held = body::read(&app, body).await?;
     let for_ids = app.clone();
@@ -124,7 +124,7 @@ pub(super) async fn to_streams(
         .and_then(|()| BodyType::of(&headers, &APPEND_TYPES));
     let kind = match checked {
         Ok(kind) => kind,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let held = body::read(&app, body).await?;
     let for_ids = app.clone();
@@ -240,8 +240,8 @@ pub(super) async fn with_unseen(app: &Arc<App>, mut error: Error, unseen_max: u3
 }
 
 /// An error for a request whose body was not read.
-pub(super) fn refuse_unread(body: Body, error: Error) -> Answer {
-    body::discard(body);
+pub(super) async fn refuse_unread(body: Body, error: Error) -> Answer {
+    body::discard(body).await;
     Err(Problem(error))
 }
 

@@ -18,6 +18,9 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 /// How much of a refused body is still read, in bytes, so that the client gets to read the answer.
 const DISCARD_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of a refused body that are read before it is answered.
+const DISCARD_FIRST_BYTES_MAX: u64 = 64 << 10;
+
 /// How long a refused body is still read.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -39,7 +42,7 @@ pub(super) async fn read(app: &App, mut body: Body) -> Result<HeldBody> {
     let bytes_max = app.options.body_bytes_max;
     let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if announced.is_some_and(|length| length > bytes_max) {
-        discard(body);
+        discard(body).await;
         return Err(too_large(bytes_max));
     }
     let mut room = reserve(app, announced.unwrap_or(FIRST_RESERVATION_BYTES.min(bytes_max))).await?;
@@ -49,14 +52,14 @@ pub(super) async fn read(app: &App, mut body: Body) -> Result<HeldBody> {
     while let Some(chunk) = next_chunk(app, &mut body).await? {
         let received = joined.len() + bytes.len() + chunk.len();
         if received > bytes_max {
-            discard(body);
+            discard(body).await;
             return Err(too_large(bytes_max));
         }
         if received > room.num_permits() {
             match grow(app, received.max(room.num_permits() * 2).min(bytes_max) - room.num_permits()) {
                 Ok(more) => room.merge(more),
                 Err(error) => {
-                    discard(body);
+                    discard(body).await;
                     return Err(error);
                 }
             }
@@ -118,26 +121,30 @@ fn grow(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit> {
 }
 
 /// Reads and drops what is left of a refused body, within bounds: closing a socket with unread bytes in it resets the
-/// connection, and the client would see that instead of the answer.
-pub(super) fn discard(mut body: Body) {
+/// connection, and the client would see that instead of the answer. A small body is read before the answer, so that the
+/// connection goes on; a large one beside it, and the connection ends with the answer.
+pub(super) async fn discard(mut body: Body) {
     if body.is_end_stream() {
         return;
     }
-    tokio::spawn(async move {
-        let reading = async {
-            let mut left = DISCARD_BYTES_MAX;
-            while let Some(Ok(frame)) =
-                std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-            {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                match left.checked_sub(length) {
-                    Some(rest) => left = rest,
-                    None => break,
-                }
+    let small = body.size_hint().upper().is_some_and(|bytes| bytes <= DISCARD_FIRST_BYTES_MAX);
+    let reading = timeout(DISCARD_TIME_MAX, async move {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) =
+            std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+        {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => break,
             }
-        };
-        let _ = timeout(DISCARD_TIME_MAX, reading).await;
+        }
     });
+    if small {
+        let _ = reading.await;
+    } else {
+        tokio::spawn(reading);
+    }
 }
 
 fn too_large(bytes_max: usize) -> Error {

@@ -37,7 +37,7 @@ pub(super) async fn import(
         .and_then(QueryParams::finish)
         .and_then(|()| BodyType::of(&headers, &[BodyType::Ndjson]));
     if let Err(error) = checked {
-        return append::refuse_unread(body, error);
+        return append::refuse_unread(body, error).await;
     }
     let held = body::read(&app, body).await?;
     if held.bytes.trim_ascii().is_empty() {

@@ -1,34 +1,32 @@
 //! Parts of the path, percent-decoded.
 
-use super::problem::Problem;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use graven_model::{Code, Error, Result, StreamName, Text};
+use std::convert::Infallible;
 
-/// The parts of a path that stand in braces in its template.
+/// The parts of a path that stand in braces in its template. A path that cannot be decoded is found out when a part is
+/// asked for, not before: the handler then still has the request's body and can read it to its end.
 #[derive(Debug)]
-pub(super) struct PathParams(RawPathParams);
+pub(super) struct PathParams(Result<RawPathParams>);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathParams {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> std::result::Result<PathParams, Problem> {
-        match RawPathParams::from_request_parts(parts, state).await {
-            Ok(params) => Ok(PathParams(params)),
-            Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => {
-                let in_stream = parts.uri.path().starts_with("/v1/streams/");
-                Err(if in_stream {
-                    Problem::new(
-                        Code::InvalidStreamName,
-                        "the stream name is not valid UTF-8 after percent-decoding",
-                    )
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> std::result::Result<PathParams, Infallible> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        Ok(PathParams(params.map_err(|rejection| match rejection {
+            RawPathParamsRejection::InvalidUtf8InPathParam(_) => {
+                if parts.uri.path().starts_with("/v1/streams/") {
+                    let what = "the stream name is not valid UTF-8 after percent-decoding";
+                    Error::new(Code::InvalidStreamName, what)
                 } else {
-                    Problem::new(Code::BadRequest, "the path is not valid UTF-8 after percent-decoding")
-                })
+                    Error::new(Code::BadRequest, "the path is not valid UTF-8 after percent-decoding")
+                }
             }
-            Err(other) => Err(Problem::new(Code::Internal, other.body_text())),
-        }
+            other => Error::new(Code::Internal, other.body_text()),
+        })))
     }
 }
 
@@ -36,9 +34,11 @@ impl PathParams {
     /// The part called `name`.
     ///
     /// # Errors
-    /// [`Code::Internal`] if the template has no such part.
+    /// [`Code::InvalidStreamName`] or [`Code::BadRequest`] if the path cannot be decoded; [`Code::Internal`] if the
+    /// template has no such part.
     pub(super) fn text(&self, name: &str) -> Result<&str> {
-        self.0
+        let params = self.0.as_ref().map_err(Clone::clone)?;
+        params
             .iter()
             .find(|(key, _)| *key == name)
             .map(|(_, value)| value)

@@ -120,7 +120,7 @@ pub(super) async fn query(
         .and_then(QueryParams::finish)
         .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
     if let Err(error) = checked {
-        return append::refuse_unread(body, error);
+        return append::refuse_unread(body, error).await;
     }
     let held = body::read(&app, body).await?;
     let parsed: QueryReadBody = append_body::parse(&held.bytes)?;

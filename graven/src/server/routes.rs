@@ -47,12 +47,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
 }
 
 async fn unknown_path(uri: Uri, body: Body) -> Problem {
-    body::discard(body);
+    body::discard(body).await;
     Problem::new(Code::NotFound, format!("there is nothing at {:?}", limits::shorten(uri.path())))
 }
 
 async fn wrong_method(method: Method, body: Body) -> Problem {
-    body::discard(body);
+    body::discard(body).await;
     Problem::new(
         Code::MethodNotAllowed,
         format!("the path does not take {}", limits::shorten(method.as_str())),
@@ -98,7 +98,7 @@ async fn observe(
     let mut response = match check_host(&app, &request) {
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(problem) => {
-            body::discard(request.into_body());
+            body::discard(request.into_body()).await;
             problem.into_response()
         }
     };

@@ -177,7 +177,7 @@ pub(super) async fn set_metadata(
 ) -> Answer {
     let stream = match path.stream() {
         Ok(stream) => stream,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let checked = (|| {
         let mut params = QueryParams::parse(query.as_deref())?;
@@ -188,7 +188,7 @@ pub(super) async fn set_metadata(
     })();
     let expected = match checked {
         Ok(expected) => expected,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let held = body::read(&app, body).await?;
     change(&app, move |store| store.set_stream_metadata(&stream, expected, held.bytes)).await
@@ -220,13 +220,13 @@ pub(super) async fn truncate(
 ) -> Answer {
     let stream = match path.stream() {
         Ok(stream) => stream,
-        Err(error) => return refuse_unread(body, error),
+        Err(error) => return refuse_unread(body, error).await,
     };
     let checked = QueryParams::parse(query.as_deref())
         .and_then(QueryParams::finish)
         .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
     if let Err(error) = checked {
-        return refuse_unread(body, error);
+        return refuse_unread(body, error).await;
     }
     let held = body::read(&app, body).await?;
     let TruncateBody { before } = append_body::parse(&held.bytes)?;
