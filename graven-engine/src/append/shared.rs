@@ -94,7 +94,8 @@ impl Shared {
         *self.poisoned.lock() = Some(error);
     }
 
-    pub(super) fn refusal_when_poisoned(&self) -> Option<Error> {
+    /// The error appends are refused with since the writer stopped, if it did.
+    pub(crate) fn refusal_when_poisoned(&self) -> Option<Error> {
         self.poisoned().map(|cause| {
             Error::new(
                 Code::Poisoned,

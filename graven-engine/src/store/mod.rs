@@ -372,14 +372,9 @@ impl Store {
     #[must_use]
     pub fn health(&self) -> Option<Error> {
         let shared = &self.inner.shared;
-        if let Some(cause) = shared.poisoned() {
-            return Some(Error::new(
-                Code::Poisoned,
-                format!("the store only reads since a write failed ({})", cause.message),
-            ));
-        }
-        let full = shared.disk_full.lock().clone();
-        full.or_else(|| shared.sources.index.failure()).or_else(|| {
+        let full = || shared.disk_full.lock().clone();
+        let refusal = shared.refusal_when_poisoned().or_else(full);
+        refusal.or_else(|| shared.sources.index.failure()).or_else(|| {
             shared.sources.index.damaged().then(|| {
                 Error::new(
                     Code::Corrupted,

@@ -51,18 +51,15 @@ pub(super) async fn to_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = match path.stream() {
-        Ok(stream) => stream,
-        Err(error) => return refuse_unread(body, error).await,
-    };
     let checked = (|| {
+        let stream = path.stream()?;
         let mut query = QueryParams::parse(query.as_deref())?;
         let from_query = query.text("expected")?.as_deref().map(preconditions::from_query).transpose()?;
         query.finish()?;
         let kind = BodyType::of(&headers, &APPEND_TYPES)?;
-        Ok((from_query, preconditions::from_headers(&headers)?, kind))
+        Ok((stream, from_query, preconditions::from_headers(&headers)?, kind))
     })();
-    let (from_query, from_headers, kind) = match checked {
+    let (stream, from_query, from_headers, kind) = match checked {
         Ok(checked) => checked,
         Err(error) => return refuse_unread(body, error).await,
     };

@@ -175,18 +175,15 @@ pub(super) async fn set_metadata(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = match path.stream() {
-        Ok(stream) => stream,
-        Err(error) => return refuse_unread(body, error).await,
-    };
     let checked = (|| {
+        let stream = path.stream()?;
         let mut params = QueryParams::parse(query.as_deref())?;
         let expected = expected(&mut params, &headers)?;
         params.finish()?;
         BodyType::of(&headers, &[BodyType::Json])?;
-        Ok(expected)
+        Ok((stream, expected))
     })();
-    let expected = match checked {
+    let (stream, expected) = match checked {
         Ok(expected) => expected,
         Err(error) => return refuse_unread(body, error).await,
     };
@@ -218,16 +215,16 @@ pub(super) async fn truncate(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let stream = match path.stream() {
+    let checked = (|| {
+        let stream = path.stream()?;
+        QueryParams::parse(query.as_deref())?.finish()?;
+        BodyType::of(&headers, &[BodyType::Json])?;
+        Ok(stream)
+    })();
+    let stream = match checked {
         Ok(stream) => stream,
         Err(error) => return refuse_unread(body, error).await,
     };
-    let checked = QueryParams::parse(query.as_deref())
-        .and_then(QueryParams::finish)
-        .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
-    if let Err(error) = checked {
-        return refuse_unread(body, error).await;
-    }
     let held = body::read(&app, body).await?;
     let TruncateBody { before } = append_body::parse(&held.bytes)?;
     change(&app, move |store| store.truncate_stream(&stream, Revision(before))).await
