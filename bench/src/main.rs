@@ -35,7 +35,7 @@ Usage: cargo xtask bench [--quick | --smoke] [OPTIONS]
 Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. Without --quick it takes an hour or so;
 with it, some minutes; --smoke is over in seconds and tells only that everything works.
 
-  --only KEY      only what begins with KEY: append, append-64x1, read, condition, deliver, start, import, volume
+  --only KEY      only KEY and what is below it: append, append-64x1, read, condition, deliver, start, import, volume
   --targets A,B   only targets whose name contains one of these
   --dir DIR       where the stores are written, a folder of its own below it; /var/tmp unless told
   --json FILE     where the results go as JSON; results.json beside what is installed unless told

@@ -100,7 +100,10 @@ impl Runner {
     }
 
     fn wants(&self, key: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| key.starts_with(only.as_str()) || only.starts_with(key))
+        let below = |key: &str, of: &str| {
+            key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.only.as_ref().is_none_or(|only| below(key, only) || below(only, key))
     }
 
     fn is_asked_for(&self, name: &str) -> bool {

@@ -80,4 +80,4 @@ pub use graven_model::{
     StreamInfo, StreamList, StreamListRequest,
 };
 pub use read::follow::Follower;
-pub use store::{Options, Store};
+pub use store::{Gathered, Options, Store};

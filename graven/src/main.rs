@@ -4,6 +4,10 @@ mod cli;
 mod config;
 mod server;
 
+/// Appends are allocated on one thread and freed on another all the time, which is where the C library's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

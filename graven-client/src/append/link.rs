@@ -4,13 +4,16 @@ use super::line::{Entry, Line};
 use crate::backoff::Backoff;
 use crate::options::{Options, Service};
 use crate::status;
-use futures_util::stream::poll_fn;
+use futures_util::stream::{Stream, poll_fn};
 use graven_model::{AppendRequest, Code, Error, Receipt, Result, limits};
 use graven_proto::wire;
 use parking_lot::Mutex;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::ready;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tonic::Streaming;
 
@@ -182,7 +185,7 @@ impl Link {
 
     /// Opens a session. The line goes out at once, without waiting for the server to say that it takes it.
     async fn open(&self, service: &mut Service) -> Result<Streaming<wire::SessionResponse>> {
-        let (outbound, mut requests) = mpsc::unbounded_channel();
+        let (outbound, requests) = mpsc::unbounded_channel();
         {
             let mut state = self.state.lock();
             for (correlation, call) in state.line.begin() {
@@ -191,7 +194,7 @@ impl Link {
             }
             state.outbound = Some(outbound);
         }
-        let answers = service.append_session(poll_fn(move |context| requests.poll_recv(context))).await;
+        let answers = service.append_session(gathered(requests)).await;
         answers.map(tonic::Response::into_inner).map_err(|status| status::error_of(&status))
     }
 
@@ -265,6 +268,23 @@ impl Entry<Call> {
         // Nobody may wait any more; that is his affair.
         let _ = self.item.reply.send(Answer { outcome, lost_before: self.lost_before });
     }
+}
+
+/// What is sent, in bursts: after a pause every task that is ready to run gets to send before the connection does, so that
+/// appends that come together go out together. One that comes alone is not held back.
+fn gathered<T: Send + 'static>(mut sent: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    let mut paused = true;
+    let mut others: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    poll_fn(move |context| {
+        if paused && !sent.is_empty() {
+            let others = others.get_or_insert_with(|| Box::pin(yield_now()));
+            ready!(others.as_mut().poll(context));
+        }
+        others = None;
+        let next = sent.poll_recv(context);
+        paused = next.is_pending();
+        next
+    })
 }
 
 fn message_of(correlation: u64, append: wire::AppendRequest) -> wire::SessionRequest {

@@ -5,7 +5,7 @@ use super::names::{Gate, Names};
 use crate::env::Entropy;
 use crate::index::Entry;
 use crate::log::Edge;
-use crate::log::frame::{self, Header, NewRecord, Secrets};
+use crate::log::frame::{self, Header, NewRecord, SaltedName, Secrets};
 use crate::stats::Tally;
 use graven_model::event::Kind;
 use graven_model::{Revision, ids};
@@ -136,13 +136,21 @@ pub(crate) struct FrameWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     first: u64,
-    commit_time: i64,
+    room: &'a mut Room,
+}
+
+/// What is known of a frame's events until it ends. Kept from frame to frame, so that it is not allocated for each.
+#[derive(Default)]
+pub(crate) struct Room {
     places: Vec<IndexPlace>,
     /// Index terms of all tags, event after event.
     terms: Vec<u64>,
     hashes: Vec<Hash>,
     tile_roots: Vec<Hash>,
-    scratch: Vec<u8>,
+    /// Of one event.
+    tag_keys: Vec<Hash>,
+    tag_salts: Vec<SaltedName>,
+    leaf: Vec<u8>,
 }
 
 /// What the index is told of an event, but for its place in the segment's file.
@@ -165,27 +173,16 @@ impl<'a> FrameWriter<'a> {
         entropy: &'a mut Entropy,
         chain: &'a mut Chain,
         out: &'a mut Vec<u8>,
-        commit_time: i64,
+        room: &'a mut Room,
     ) -> FrameWriter<'a> {
+        room.places.clear();
+        room.terms.clear();
+        room.hashes.clear();
+        room.tile_roots.clear();
         let start = out.len();
         out.extend_from_slice(&[0; frame::HEADER_BYTES]);
         let first = chain.position;
-        FrameWriter {
-            sources,
-            names,
-            pending,
-            entropy,
-            chain,
-            out,
-            start,
-            first,
-            commit_time,
-            places: Vec::new(),
-            terms: Vec::new(),
-            hashes: Vec::new(),
-            tile_roots: Vec::new(),
-            scratch: Vec::new(),
-        }
+        FrameWriter { sources, names, pending, entropy, chain, out, start, first, room }
     }
 
     /// Encodes one event of a source whose names were resolved, and returns its position.
@@ -206,13 +203,15 @@ impl<'a> FrameWriter<'a> {
                 (key, leaf::stream_genesis(&key), Some(salt))
             }
         };
-        let mut tag_keys = Vec::with_capacity(event.tags.len() + 1);
-        let mut tag_salts = Vec::with_capacity(event.tags.len());
+        let Room { places, terms, hashes, tile_roots, tag_keys, tag_salts, leaf: leaf_bytes } =
+            &mut *self.room;
+        tag_keys.clear();
+        tag_salts.clear();
         for tag in &event.tags {
             let (key, salt) = self.names.tag_key(self.entropy, tag);
             tag_keys.push(key);
             tag_salts.push(salt);
-            self.terms.push(hasher.tag(tag));
+            terms.push(hasher.tag(tag));
         }
         let mut subject_salt = None;
         if let Some(subject) = &event.data_subject {
@@ -220,7 +219,7 @@ impl<'a> FrameWriter<'a> {
             let (key, salt) = self.names.tag_key(self.entropy, &name);
             tag_keys.push(key);
             subject_salt = salt;
-            self.terms.push(hasher.tag(&name));
+            terms.push(hasher.tag(&name));
         }
         tag_keys.sort_unstable();
 
@@ -233,7 +232,7 @@ impl<'a> FrameWriter<'a> {
             has_metadata: !event.metadata.is_empty(),
             check: event.schema.check,
             position,
-            commit_time: self.commit_time,
+            commit_time: self.chain.commit_time,
             stream_version: revision,
             stream_key,
             prev_stream,
@@ -244,11 +243,11 @@ impl<'a> FrameWriter<'a> {
             content_type: event.content_type.as_str(),
             schema_version: event.schema.version,
             schema_id: event.schema.id,
-            tags: &tag_keys,
+            tags: tag_keys,
             payload_commitment: hashed.data,
             metadata_commitment: hashed.metadata,
         }
-        .hash(&mut self.scratch);
+        .hash(leaf_bytes);
         head.chain = Some((hash, stream_key));
         if tombstone {
             head.gate = Gate::Tombstoned;
@@ -264,7 +263,7 @@ impl<'a> FrameWriter<'a> {
         let record = self.out.len();
         let secrets = Secrets {
             stream_salt,
-            tag_salts: &tag_salts,
+            tag_salts,
             subject_salt,
             data_seed: hashed.data_seed,
             metadata_seed: hashed.metadata_seed,
@@ -273,7 +272,7 @@ impl<'a> FrameWriter<'a> {
             NewRecord { stream: stream.as_str(), revision, kind: source.kind, event, secrets: &secrets };
         frame::encode_record(self.out, self.start, position, &new);
         let stream_term = hasher.stream(stream.as_str());
-        self.places.push(IndexPlace {
+        places.push(IndexPlace {
             record,
             stream: stream_term,
             revision,
@@ -281,17 +280,17 @@ impl<'a> FrameWriter<'a> {
             event_type: hasher.event_type(&event.event_type),
             category: ids::category_of(stream.as_str()).map(|category| hasher.category(category)),
             id: hasher.id(&event.id.0, stream_term),
-            terms_end: self.terms.len(),
+            terms_end: terms.len(),
         });
-        self.hashes.push(hash);
-        self.tile_roots.extend(self.chain.frontier.push_tiled(hash));
+        hashes.push(hash);
+        tile_roots.extend(self.chain.frontier.push_tiled(hash));
         self.chain.last_leaf = hash;
         self.chain.position += 1;
         self.pending.push(PendingEvent {
             source: Arc::clone(source),
             index,
             revision,
-            commit_time: self.commit_time,
+            commit_time: self.chain.commit_time,
         });
         position
     }
@@ -300,7 +299,7 @@ impl<'a> FrameWriter<'a> {
     /// and in its segment.
     pub(crate) fn finish(self, batch_first: u64, batch_offset: u64, epoch: u32) {
         let body = &self.out[self.start + frame::HEADER_BYTES..];
-        let count = self.places.len() as u32;
+        let count = self.room.places.len() as u32;
         let root = self.chain.frontier.root();
         let header = Header {
             length: (self.out.len() - self.start) as u32,
@@ -309,7 +308,7 @@ impl<'a> FrameWriter<'a> {
             log: self.chain.log_tag,
             epoch,
             first: self.first,
-            commit_time: self.commit_time,
+            commit_time: self.chain.commit_time,
             count,
             batch_offset: (self.first - batch_first) as u32,
             root,
@@ -318,16 +317,16 @@ impl<'a> FrameWriter<'a> {
         let mut bytes = [0; frame::HEADER_BYTES];
         self.chain.previous = header.encode(&mut bytes);
         self.out[self.start..self.start + frame::HEADER_BYTES].copy_from_slice(&bytes);
-        self.chain.commit_time = self.commit_time;
         self.chain.root = root;
-        self.sources.tiles.push_tiled(&self.hashes, &self.tile_roots);
+        self.sources.tiles.push_tiled(&self.room.hashes, &self.room.tile_roots);
         let mut terms_start = 0;
         let entries: Vec<Entry<'_>> = self
+            .room
             .places
             .iter()
             .zip(self.first..)
             .map(|(place, position)| {
-                let tags = &self.terms[terms_start..place.terms_end];
+                let tags = &self.room.terms[terms_start..place.terms_end];
                 terms_start = place.terms_end;
                 Entry {
                     position,

@@ -1,12 +1,13 @@
 //! Appending: prepare (the caller's thread) → queue → decide and encode (the writer) → commit → acknowledge, in order.
 //!
-//! The write path reads from top to bottom in `writer.rs`.
+//! The write path reads from top to bottom in `path.rs`, then `writer.rs`.
 
 mod committer;
 mod decide;
 mod facts;
 mod frames;
 mod names;
+mod path;
 mod prepare;
 mod queue;
 mod replay;
@@ -16,8 +17,8 @@ mod writer;
 pub(crate) use facts::{Pending, Sources, subject_tag};
 pub(crate) use frames::{Chain, LogCursor, log_tag, seed};
 pub(crate) use names::Names;
+pub(crate) use path::WritePath;
 pub(crate) use prepare::{METADATA_TYPE, Operation, Prepared, TOMBSTONE_TYPE, prepare};
-pub(crate) use queue::Queue;
 pub(crate) use replay::{Recovery, Witness, hex, recover, replay_frame};
 pub(crate) use shared::Shared;
 pub(crate) use writer::Writer;

@@ -1,36 +1,33 @@
-//! The single writer: takes a batch from the queue, decides and encodes it, commits it, acknowledges in log order.
+//! The single writer: decides appends and encodes them into the batch being made. One thread at a time has it; which one,
+//! says `path`.
 //!
-//! While a batch is being flushed on the committer's thread, the next one is decided and encoded here. With nothing in
-//! flight and nothing waiting the writer commits by itself, which saves a lone append one thread hop. Outcomes of a batch,
-//! refusals included, are only told after everything they were judged by is durable.
+//! A batch is open until whoever is to flush it seals it. What is known is ahead of what is durable: later appends see
+//! earlier ones of the same batch, and of the one being flushed. Outcomes, refusals included, are only told after
+//! everything they were judged by is durable.
 
-use super::committer::{Committer, Ready};
+use super::committer::{Ready, Reply};
 use super::decide::{Decision, Facts, decide};
 use super::facts::{Pending, Place, Source, Sources};
-use super::frames::{Chain, FrameWriter};
+use super::frames::{Chain, FrameWriter, Room};
 use super::names::{Gate, Names, Slot};
+use super::queue::Queue;
 use super::shared::Shared;
-use super::{Operation, Prepared, Queue, prepare};
-use crate::env::{Entropy, spawn_named};
-use crate::journal::{Batch, Journal, Tail};
-use crate::log::Placement;
+use super::{Operation, Prepared, prepare};
+use crate::env::Entropy;
+use crate::journal::{Batch, Tail};
+use crate::log::{Edge, Placement};
 use crate::read::metadata::StreamMetadata;
 use bytes::Bytes;
 use graven_model::append::{Condition, Expected, StreamReceipt, StreamState, StreamWrite};
 use graven_model::event::{Kind, NewEvent};
 use graven_model::{
-    AppendRequest, Code, Error, EventId, Position, Receipt, Result, Revision, StreamName, Timestamp,
+    AppendRequest, Code, Error, EventId, Position, Receipt, Result, Revision, StreamName, Timestamp, limits,
 };
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use tokio::sync::oneshot;
 
 /// The writer's own state.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    queue: Arc<Queue>,
-    committer: Arc<Committer>,
-    committer_thread: Option<JoinHandle<()>>,
     names: Names,
     pending: Pending,
     entropy: Entropy,
@@ -38,28 +35,34 @@ pub(crate) struct Writer {
     writer_id: [u8; 16],
     epoch: u32,
     index_flush_events: usize,
+    open: Option<OpenBatch>,
+    /// Room for appends on their way from the queue, and for what is known of a frame being made.
+    taken: Vec<Prepared>,
+    room: Room,
+}
+
+/// The batch being made.
+struct OpenBatch {
+    expected: Tail,
+    placement: Placement,
+    /// What came before, if the batch begins a segment.
+    edge: Option<Edge>,
+    frames: Vec<u8>,
+    /// Upper bound of the bytes of its frames.
+    bytes_max: usize,
+    replies: Vec<Reply>,
 }
 
 impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        queue: Arc<Queue>,
-        journal: Box<dyn Journal>,
         chain: Chain,
         names: Names,
         mut entropy: Entropy,
         index_flush_events: usize,
     ) -> Writer {
-        let committer = Arc::new(Committer::new(Arc::clone(&shared), journal));
-        let committer_thread = (!shared.env.is_simulated()).then(|| {
-            let committer = Arc::clone(&committer);
-            spawn_named("graven-committer", move || committer.run())
-        });
         Writer {
             shared,
-            queue,
-            committer,
-            committer_thread,
             names,
             pending: Pending::default(),
             writer_id: entropy.bytes(),
@@ -67,54 +70,114 @@ impl Writer {
             chain,
             epoch: 1,
             index_flush_events,
+            open: None,
+            taken: Vec::new(),
+            room: Room::default(),
         }
     }
 
-    /// Serves the queue until it is closed and empty, then leaves everything as a clean stop wants it.
-    pub(crate) fn run(mut self) {
-        let mut appends = Vec::new();
-        while self.queue.take_batch(&mut appends).is_some() {
-            self.write_batch(&mut appends);
-        }
-        self.committer.wait_idle();
+    /// Leaves everything as a clean stop wants it.
+    pub(super) fn end(&mut self) {
         if self.shared.poisoned().is_none()
             && let Err(error) = self.freeze()
         {
             tracing::warn!(%error, "the index could not be written at the stop; it is rebuilt at the next start");
         }
-        self.committer.stop();
-        if let Some(thread) = self.committer_thread.take() {
-            let _ = thread.join();
-        }
     }
 
-    /// The write path: find room, decide, encode, commit, acknowledge.
-    fn write_batch(&mut self, appends: &mut Vec<Prepared>) {
-        if let Some(error) = self.shared.refusal_when_poisoned() {
-            refuse_all(appends, &error);
-            return;
-        }
-        let bytes: usize = appends.iter().map(|append| append.frame_bytes_max).sum();
-        let placement = match self.find_room(bytes as u64) {
-            Ok(placement) => placement,
-            Err(error) => {
-                *self.shared.disk_full.lock() = Some(error.clone());
-                refuse_all(appends, &error);
-                return;
+    /// True if making room for so many bytes may take longer than a flush of the log, or has to wait for one.
+    pub(super) fn may_take_long(&self, bytes: usize) -> bool {
+        let begun = self.open.as_ref().map_or(0, |open| open.bytes_max);
+        let sources = &self.shared.sources;
+        (self.open.is_none() && sources.index.open_events() >= self.index_flush_events)
+            || sources.log.would_roll((begun + bytes) as u64)
+    }
+
+    /// Encodes what waits, in order: at most `bytes_max` bytes, and what fits the batch being made. False if nothing did.
+    pub(super) fn fill(&mut self, queue: &Queue, bytes_max: usize) -> bool {
+        let mut appends = std::mem::take(&mut self.taken);
+        let begun = self.open.as_ref().map_or(0, |open| open.bytes_max);
+        let log = &self.shared.sources.log;
+        let mut bytes = 0;
+        queue.take(&mut appends, |next| {
+            let all = begun + bytes + next;
+            let fits = (begun + bytes == 0 || all <= limits::BATCH_BYTES_MAX)
+                && (begun == 0 || !log.would_roll(all as u64))
+                && bytes + next <= bytes_max;
+            bytes += if fits { next } else { 0 };
+            fits
+        });
+        let some = !appends.is_empty();
+        if some {
+            match self.open(bytes) {
+                Ok(mut open) => {
+                    for append in appends.drain(..) {
+                        let reply = self.apply(append, &mut open);
+                        open.replies.push(reply);
+                    }
+                    self.open = Some(open);
+                }
+                Err(error) => refuse_all(&mut appends, &error),
             }
-        };
-        let ready = self.make_batch(appends, placement, bytes);
-        if self.committer_thread.is_none() || (self.queue.is_empty() && self.committer.idle()) {
-            self.committer.commit_here(ready);
-        } else {
-            self.committer.hand_over(ready);
         }
-        if let Err(error) = self.shared.sources.tiles.write_full() {
-            tracing::warn!(%error, "Merkle tiles stay in memory until they can be written");
-        }
+        self.taken = appends;
+        some
     }
 
-    /// Flushes the index if it is due and finds a place for at most `bytes` of frames.
+    /// The batch being made, with room for so many bytes more. One that is begun may wait for the disk.
+    fn open(&mut self, bytes: usize) -> Result<OpenBatch> {
+        if let Some(mut open) = self.open.take() {
+            open.bytes_max += bytes;
+            open.frames.reserve(bytes);
+            return Ok(open);
+        }
+        if let Some(error) = self.shared.refusal_when_poisoned() {
+            return Err(error);
+        }
+        let placement = self.find_room(bytes as u64).inspect_err(|error| {
+            *self.shared.disk_full.lock() = Some(error.clone());
+        })?;
+        self.names.batch += 1;
+        self.names.durable_batch =
+            self.names.batch - if self.shared.head() == self.chain.position { 1 } else { 2 };
+        self.pending.begin(self.chain.position, self.shared.head());
+        Ok(OpenBatch {
+            expected: Tail { position: self.chain.position, checksum: self.chain.previous },
+            edge: placement.roll.is_some().then(|| self.chain.edge()),
+            placement,
+            frames: Vec::with_capacity(bytes),
+            bytes_max: bytes,
+            replies: Vec::new(),
+        })
+    }
+
+    /// Ends the batch being made, if there is one.
+    pub(super) fn seal(&mut self) -> Option<Ready> {
+        let OpenBatch { expected, placement, edge, frames, replies, .. } = self.open.take()?;
+        let events = self.pending.seal();
+        let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
+        let batch = (!frames.is_empty()).then(|| {
+            self.chain.offset = placement.offset + frames.len() as u64;
+            if placement.roll.is_some() {
+                self.chain.segment_first = expected.position;
+            }
+            self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
+                edge.expect("a batch that begins a segment has an edge")
+            });
+            Batch {
+                expected,
+                tail,
+                epoch: self.epoch,
+                writer: self.writer_id,
+                number: self.names.batch,
+                frames: Bytes::from(frames),
+            }
+        });
+        Some(Ready { batch, events, root: self.chain.root, replies })
+    }
+
+    /// Flushes the index if it is due and finds a place for at most `bytes` of frames. If either has to be done, nothing
+    /// may be in flight.
     fn find_room(&mut self, bytes: u64) -> Result<Placement> {
         if let Some(error) = self.shared.sources.index.failure().filter(|error| error.code == Code::DiskFull)
         {
@@ -122,15 +185,11 @@ impl Writer {
             return Err(error);
         }
         if self.shared.sources.index.open_events() >= self.index_flush_events {
-            self.committer.wait_idle();
             self.freeze().inspect_err(|error| {
                 if error.code != Code::DiskFull {
                     self.shared.poison(error.clone());
                 }
             })?;
-        }
-        if self.shared.sources.log.would_roll(bytes) {
-            self.committer.wait_idle();
         }
         let placement = self.shared.sources.log.plan(bytes)?;
         if self.shared.disk_full.lock().take().is_some() {
@@ -151,49 +210,8 @@ impl Writer {
         Ok(())
     }
 
-    fn make_batch(&mut self, appends: &mut Vec<Prepared>, placement: Placement, bytes: usize) -> Ready {
-        let edge = placement.roll.is_some().then(|| self.chain.edge());
-        self.names.batch += 1;
-        self.names.durable_batch = self.committer.durable_batch();
-        self.pending.begin(self.chain.position, self.shared.head());
-        let expected = Tail { position: self.chain.position, checksum: self.chain.previous };
-        let mut frames = Vec::with_capacity(bytes);
-        let mut replies = Vec::with_capacity(appends.len());
-        for append in appends.drain(..) {
-            let (reply, outcome) = self.apply(append, &mut frames, expected.position, placement.offset);
-            replies.push((reply, outcome));
-        }
-        let events = self.pending.seal();
-        let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
-        let batch = (!frames.is_empty()).then(|| {
-            self.chain.offset = placement.offset + frames.len() as u64;
-            if placement.roll.is_some() {
-                self.chain.segment_first = expected.position;
-            }
-            self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
-                edge.expect("a batch that begins a segment has an edge")
-            });
-            Batch {
-                expected,
-                tail,
-                epoch: self.epoch,
-                writer: self.writer_id,
-                number: self.names.batch,
-                frames: Bytes::from(frames),
-            }
-        });
-        let root = self.chain.root;
-        Ready { number: self.names.batch, batch, events, root, replies }
-    }
-
     /// Decides one append; encodes it if it is accepted.
-    fn apply(
-        &mut self,
-        append: Prepared,
-        frames: &mut Vec<u8>,
-        batch_first: u64,
-        batch_offset: u64,
-    ) -> (oneshot::Sender<Result<Receipt>>, Result<Receipt>) {
+    fn apply(&mut self, append: Prepared, open: &mut OpenBatch) -> Reply {
         let Prepared { operation, mut source, reply, .. } = append;
         if let Err(error) = self.names.resolve_streams(&self.shared.sources, &self.pending, &mut source) {
             return (reply, Err(error));
@@ -210,9 +228,7 @@ impl Writer {
             &source.request,
         );
         let outcome = match decision {
-            Ok(Decision::Append { skip }) => {
-                self.encode(operation, source, &skip, frames, batch_first, batch_offset)
-            }
+            Ok(Decision::Append { skip }) => self.encode(operation, source, &skip, open),
             Ok(Decision::Done(receipt)) => Ok(receipt),
             Ok(Decision::Refuse(error)) | Err(error) => Err(error),
         };
@@ -224,9 +240,7 @@ impl Writer {
         operation: Operation,
         source: Source,
         skip: &[bool],
-        frames: &mut Vec<u8>,
-        batch_first: u64,
-        batch_offset: u64,
+        open: &mut OpenBatch,
     ) -> Result<Receipt> {
         let commit_time = self.shared.env.clock.now_us().max(self.chain.commit_time);
         let mut reopened = self.reopenings(operation, &source, skip)?;
@@ -237,14 +251,15 @@ impl Writer {
         }
         self.names.resolve_tags(&self.shared.sources, &self.pending, &source)?;
         let source = Arc::new(source);
+        self.chain.commit_time = commit_time;
         let mut frame = FrameWriter::begin(
             &self.shared.sources,
             &mut self.names,
             &mut self.pending,
             &mut self.entropy,
             &mut self.chain,
-            frames,
-            commit_time,
+            &mut open.frames,
+            &mut self.room,
         );
         for extra in reopened {
             frame.event(&Arc::new(extra), 0);
@@ -262,7 +277,7 @@ impl Writer {
         for extra in undeleting {
             frame.event(&Arc::new(extra), 0);
         }
-        frame.finish(batch_first, batch_offset, self.epoch);
+        frame.finish(open.expected.position, open.placement.offset, self.epoch);
         let (first, last) = places.expect("an accepted append stores at least one event");
         let mut streams = Vec::with_capacity(source.request.streams.len());
         for (write, slot) in source.request.streams.iter().zip(&source.slots) {

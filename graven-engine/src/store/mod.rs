@@ -8,7 +8,8 @@ pub(crate) use open::FORMAT_VERSION;
 pub use words::Options;
 
 use crate::append::{
-    METADATA_TYPE, Operation, PendingAppend, Prepared, Queue, Shared, TOMBSTONE_TYPE, Writer, prepare, seed,
+    METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer, prepare,
+    seed,
 };
 use crate::env::{Entropy, spawn_named};
 use crate::journal::{LocalJournal, Tail};
@@ -40,10 +41,10 @@ pub struct Store {
 
 struct Inner {
     shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    path: Arc<WritePath>,
     identity: Identity,
     entropy: Mutex<Entropy>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writers: Mutex<Vec<JoinHandle<()>>>,
     /// Ends when the store is closed.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -74,7 +75,6 @@ impl Store {
         let recovered = open_parts(&env, dir, &options, &identity)?;
         let Recovered { sources, chain, tally, names } = recovered;
         let shared = Arc::new(Shared::new(env.clone(), sources, &chain, tally));
-        let queue = Arc::new(Queue::default());
         let journal = LocalJournal::new(
             Arc::clone(&shared.sources.log),
             chain.log_tag,
@@ -83,23 +83,25 @@ impl Store {
         );
         let writer_entropy =
             env.entropy(1).map_err(|error| Error::io("randomness of the operating system", &error))?;
-        let writer = Writer::new(
-            Arc::clone(&shared),
-            Arc::clone(&queue),
-            Box::new(journal),
-            chain,
-            names,
-            writer_entropy,
-            options.index_flush_events,
-        );
-        let writer = spawn_named("graven-writer", move || writer.run());
+        let writer =
+            Writer::new(Arc::clone(&shared), chain, names, writer_entropy, options.index_flush_events);
+        let path = Arc::new(WritePath::new(Arc::clone(&shared), writer, Box::new(journal)));
+        let start = |name, body: fn(&WritePath)| {
+            let path = Arc::clone(&path);
+            spawn_named(name, move || body(&path))
+        };
+        let mut writers = vec![start("graven-writer", WritePath::run)];
+        // A run that is to be repeatable knows no second thread.
+        if !env.is_simulated() {
+            writers.push(start("graven-encoder", WritePath::assist));
+        }
         Ok(Store {
             inner: Arc::new(Inner {
                 shared,
-                queue,
+                path,
                 identity,
                 entropy: Mutex::new(entropy),
-                writer: Mutex::new(Some(writer)),
+                writers: Mutex::new(writers),
                 lock: Mutex::new(Some(lock)),
             }),
         })
@@ -115,11 +117,34 @@ impl Store {
         self.queue(Operation::Append, request)
     }
 
+    /// As [`Store::submit`], but an append that finds nothing else under way is written on the calling thread: two hops
+    /// between threads less, and the caller blocks for one flush of the disk. For a thread whose other work somebody else
+    /// can do meanwhile. At most one caller at a time is made to write.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn submit_here(&self, request: AppendRequest) -> Result<PendingAppend> {
+        let (prepared, pending) = self.prepared(Operation::Append, request)?;
+        self.inner.path.submit_here(prepared)?;
+        Ok(pending)
+    }
+
+    /// Begins to gather appends that go to the writer together: it is woken once, and they share a flush.
+    #[must_use]
+    pub fn gather(&self) -> Gathered<'_> {
+        Gathered { store: self, appends: Vec::new() }
+    }
+
     fn queue(&self, operation: Operation, request: AppendRequest) -> Result<PendingAppend> {
+        let (prepared, pending) = self.prepared(operation, request)?;
+        self.inner.path.submit(prepared)?;
+        Ok(pending)
+    }
+
+    fn prepared(&self, operation: Operation, request: AppendRequest) -> Result<(Prepared, PendingAppend)> {
         let (reply, receiver) = oneshot::channel();
-        let prepared: Prepared = prepare(operation, request, &self.inner.entropy, reply)?;
-        self.inner.queue.push(prepared)?;
-        Ok(PendingAppend::new(receiver))
+        let prepared = prepare(operation, request, &self.inner.entropy, reply)?;
+        Ok((prepared, PendingAppend::new(receiver)))
     }
 
     /// Appends and waits: when this returns a receipt, the events are durable and visible. Blocks.
@@ -394,11 +419,40 @@ impl Store {
     }
 }
 
+/// Appends on their way to the writer together; see [`Store::gather`]. Dropped, they are on their way.
+pub struct Gathered<'a> {
+    store: &'a Store,
+    appends: Vec<Prepared>,
+}
+
+impl Gathered<'_> {
+    /// Checks limits and hashes payloads; the append comes after all added before.
+    ///
+    /// # Errors
+    /// As [`Store::submit`]. That the queue is full or the store closed comes with the [`PendingAppend`].
+    pub fn add(&mut self, request: AppendRequest) -> Result<PendingAppend> {
+        let (prepared, pending) = self.store.prepared(Operation::Append, request)?;
+        self.appends.push(prepared);
+        Ok(pending)
+    }
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        if !self.appends.is_empty() {
+            self.store.inner.path.submit_all(self.appends.drain(..));
+        }
+    }
+}
+
 impl Inner {
     fn close(&self) -> Result<()> {
-        self.queue.close();
-        let Some(writer) = self.writer.lock().take() else { return Ok(()) };
-        let panicked = writer.join().is_err();
+        self.path.close();
+        let writers = std::mem::take(&mut *self.writers.lock());
+        if writers.is_empty() {
+            return Ok(());
+        }
+        let panicked = writers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
         let index = self.shared.sources.index.close();
         self.shared.close();
         *self.lock.lock() = None;

@@ -174,10 +174,10 @@ pub(super) async fn submit(
 ) -> Result<Receipt> {
     let body::HeldBody { bytes, room } = held;
     let handed = if bytes.len() <= INLINE_BYTES_MAX {
-        hand_over(app, &bytes, build)?
+        hand_over(&bytes, build, |request| app.store.submit_here(request))?
     } else {
         let app = app.clone();
-        blocking(move || hand_over(&app, &bytes, build)).await?
+        blocking(move || hand_over(&bytes, build, |request| app.store.submit_here(request))).await?
     };
     let receipt = match timeout(app.options.append_timeout, handed.pending).await {
         Ok(Ok(receipt)) => receipt,
@@ -201,16 +201,16 @@ pub(super) struct Handed {
 /// Parses a body, hashes what it brings, and hands the append to the writer.
 ///
 /// # Errors
-/// Those of `build` and of [`graven_engine::Store::submit`].
+/// Those of `build` and of `submit`.
 pub(super) fn hand_over(
-    app: &App,
     bytes: &Bytes,
     build: impl FnOnce(&Bytes) -> Result<AppendRequest>,
+    submit: impl FnOnce(AppendRequest) -> Result<PendingAppend>,
 ) -> Result<Handed> {
     let request = build(bytes)?;
     let payload_bytes = request.events.iter().map(|(_, event)| event.data.len() + event.metadata.len()).sum();
     let unseen_max = request.unseen_max;
-    Ok(Handed { pending: app.store.submit(request)?, payload_bytes, unseen_max })
+    Ok(Handed { pending: submit(request)?, payload_bytes, unseen_max })
 }
 
 /// The answer to an append the writer does not answer.

@@ -15,7 +15,8 @@ use crate::server::{App, blocking, stopping};
 use axum::body::{Body, HttpBody};
 use axum::http::Response;
 use bytes::{Bytes, BytesMut};
-use graven_model::{Error, Receipt, Result};
+use graven_engine::PendingAppend;
+use graven_model::{AppendRequest, Error, Receipt, Result};
 use graven_proto::wire;
 use graven_proto::wire::session_response::Outcome;
 use hyper::body::Frame;
@@ -110,6 +111,8 @@ enum Stage {
 impl Session {
     /// Takes in what came; true if it left some of it for later.
     fn take_in(&mut self, context: &mut Context<'_>) -> bool {
+        let app = self.app.clone();
+        let mut gathered = app.store.gather();
         for _ in 0..TAKEN_AT_ONCE_MAX {
             if !self.poll_parsing(context)
                 || !matches!(self.input, Input::Open)
@@ -120,7 +123,21 @@ impl Session {
             }
             match self.messages.poll_next(context) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(Some(held))) => self.take(held),
+                Poll::Ready(Ok(Some(held))) if held.bytes.len() <= INLINE_BYTES_MAX => {
+                    let (correlation, outcome) = hand_over(&held.bytes, |request| gathered.add(request));
+                    self.wait_for(correlation, Stage::of(outcome), held);
+                }
+                Poll::Ready(Ok(Some(held))) => {
+                    // What came before goes to the writer before it.
+                    gathered = app.store.gather();
+                    let (app, bytes) = (app.clone(), held.bytes.clone());
+                    let parsing = async move {
+                        let parsed =
+                            blocking(move || Ok(hand_over(&bytes, |request| app.store.submit(request))));
+                        parsed.await.unwrap_or_else(|error| (0, Err(error)))
+                    };
+                    self.wait_for(0, Stage::Parsing(Box::pin(parsing)), held);
+                }
                 Poll::Ready(Ok(None)) => self.input = Input::Done,
                 Poll::Ready(Err(error)) => self.input = Input::Broken(error),
             }
@@ -138,29 +155,14 @@ impl Session {
         true
     }
 
-    fn take(&mut self, held: HeldBody) {
-        let HeldBody { bytes, room } = held;
-        let length = bytes.len();
-        let (correlation, stage) = if length <= INLINE_BYTES_MAX {
-            let (correlation, outcome) = hand_over(&self.app, &bytes);
-            (correlation, Stage::of(outcome))
-        } else {
-            let app = self.app.clone();
-            let parsing = async move {
-                match blocking(move || Ok(hand_over(&app, &bytes))).await {
-                    Ok(parsed) => parsed,
-                    Err(error) => (0, Err(error)),
-                }
-            };
-            (0, Stage::Parsing(Box::pin(parsing)))
-        };
-        self.bytes += length;
+    fn wait_for(&mut self, correlation: u64, stage: Stage, held: HeldBody) {
+        self.bytes += held.bytes.len();
         self.waiting.push_back(Waiting {
             correlation,
             stage,
             begun: Instant::now(),
-            bytes: length,
-            _room: room,
+            bytes: held.bytes.len(),
+            _room: held.room,
         });
     }
 
@@ -246,13 +248,16 @@ impl Waiting {
 }
 
 /// Parses one message and hands its append to the writer.
-fn hand_over(app: &App, bytes: &Bytes) -> (u64, Result<Handed>) {
+fn hand_over(
+    bytes: &Bytes,
+    submit: impl FnOnce(AppendRequest) -> Result<PendingAppend>,
+) -> (u64, Result<Handed>) {
     let request: wire::SessionRequest = match decode(bytes) {
         Ok(request) => request,
         Err(error) => return (0, Err(error)),
     };
-    let handed = append::hand_over(app, bytes, |_| append_request(request.append.unwrap_or_default()));
-    (request.correlation, handed)
+    let build = |_: &Bytes| append_request(request.append.unwrap_or_default());
+    (request.correlation, append::hand_over(bytes, build, submit))
 }
 
 impl HttpBody for Session {
