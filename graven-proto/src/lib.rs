@@ -7,6 +7,8 @@
 mod append;
 pub mod encode;
 mod event;
+#[allow(dead_code, reason = "the decoders that stand on it follow")]
+mod fields;
 mod read;
 pub mod status;
 
