@@ -5,6 +5,7 @@
 //! and it says how far back its frame begins.
 
 mod record;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,11 @@ pub use record::{
     NewRecord, Record, RecordHead, SaltedName, Secrets, body_crc, encode_record, record_bytes_max,
     record_intact,
 };
+pub use tags::Tags;
 
 use crate::error::{Code, Error, Result};
 use crate::event::StoredEvent;
+use crate::names::Names;
 use bytes::Bytes;
 use graven_proof::Hash;
 
@@ -128,14 +131,14 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
 }
 
 /// Decodes whole frames, back to back, into their events. Every checksum is compared; the events share the memory of
-/// `bytes`.
+/// `bytes`, and names that repeat share their own.
 ///
 /// The iterator ends after the first error.
 ///
 /// # Errors
 /// [`Code::Corrupted`] if the bytes are not whole, intact frames.
 pub fn events(bytes: &Bytes) -> impl Iterator<Item = Result<StoredEvent>> {
-    Events { bytes: bytes.clone(), at: 0, frame: None, next: 0, failed: false }
+    Events { bytes: bytes.clone(), at: 0, frame: None, next: 0, failed: false, names: Names::new() }
 }
 
 struct Events {
@@ -144,6 +147,7 @@ struct Events {
     frame: Option<Header>,
     next: u64,
     failed: bool,
+    names: Names,
 }
 
 impl Iterator for Events {
@@ -182,12 +186,12 @@ impl Events {
             }
         };
         let head = RecordHead::decode(self.bytes.get(self.at..)?)?;
-        let body = self.at + RECORD_HEAD_BYTES..self.at.checked_add(head.total())?;
-        if !record_intact(head, self.next, self.bytes.get(body.clone())?) {
+        let body = self.bytes.get(self.at + RECORD_HEAD_BYTES..self.at.checked_add(head.total())?)?;
+        if !record_intact(head, self.next, body) {
             return None;
         }
-        let body = self.bytes.slice(body);
-        let event = Record::decode(&body)?.to_event(self.next, frame.commit_time, &body)?;
+        let record = Record::decode(body)?;
+        let event = record.to_event(self.next, frame.commit_time, &self.bytes, &mut self.names)?;
         self.at += head.total();
         self.next += 1;
         Some(event)

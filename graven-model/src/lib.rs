@@ -12,6 +12,7 @@ pub mod event;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod names;
 pub mod read;
 pub mod store;
 pub mod time;
@@ -24,6 +25,7 @@ pub use cursor::Cursor;
 pub use error::{Code, Error, Result};
 pub use event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
 pub use ids::{EventId, Position, Revision, StreamName, Text};
+pub use names::Names;
 pub use read::{
     Direction, EventFilter, FollowRequest, FollowStep, Page, Pattern, Query, QueryItem, ReadRequest,
     Selector, Start,

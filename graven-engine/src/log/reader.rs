@@ -4,7 +4,7 @@ use super::Log;
 use super::frame::{self, Header, Record, RecordHead};
 use super::segment::Segment;
 use bytes::{Bytes, BytesMut};
-use graven_model::{Code, Error, Result, StoredEvent};
+use graven_model::{Code, Error, Names, Result, StoredEvent};
 use std::sync::Arc;
 
 /// Bytes read at once around a record looked up on its own.
@@ -36,8 +36,13 @@ impl Fetched {
 
     /// The event, sharing memory with the chunk it was read in.
     pub(crate) fn event(&self) -> Result<StoredEvent> {
-        self.record()?
-            .to_event(self.position, self.commit_time, &self.body)
+        self.event_of(&self.record()?, &mut Names::new())
+    }
+
+    /// The event of the record taken apart before; for a read of many, whose names repeat.
+    pub(crate) fn event_of(&self, record: &Record<'_>, names: &mut Names) -> Result<StoredEvent> {
+        record
+            .to_event(self.position, self.commit_time, &self.body, names)
             .ok_or_else(|| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
     }
 }

@@ -7,8 +7,8 @@ use crate::append::{Pending, Shared, Sources};
 use crate::index::StreamFrom;
 use crate::log::reader::{Fetched, Reader};
 use graven_model::{
-    Code, Direction, Error, Page, Position, ReadRequest, Result, Revision, Selector, Start, StoredEvent,
-    StreamName, limits,
+    Code, Direction, Error, Names, Page, Position, ReadRequest, Result, Revision, Selector, Start,
+    StoredEvent, StreamName, limits,
 };
 
 /// Reads one page.
@@ -167,7 +167,7 @@ const STEP: usize = 512;
 
 /// Reads from a position on, in either direction, until a bound or the end is reached.
 pub(crate) fn scan(scan: &Scan<'_>, from: u64) -> Result<Scanned> {
-    let mut found = Found { scan, events: Vec::new(), bytes: 0, looked_at: 0 };
+    let mut found = Found { scan, events: Vec::new(), names: Names::new(), bytes: 0, looked_at: 0 };
     let mut reader = Reader::new(&scan.sources.log);
     let mut from = from;
     let mut candidates = Vec::new();
@@ -208,6 +208,7 @@ enum Taken {
 struct Found<'a> {
     scan: &'a Scan<'a>,
     events: Vec<StoredEvent>,
+    names: Names,
     bytes: usize,
     looked_at: u64,
 }
@@ -275,7 +276,7 @@ impl Found<'_> {
         if self.full() {
             return Ok(Taken::Full);
         }
-        let event = fetched.event()?;
+        let event = fetched.event_of(&record, &mut self.names)?;
         let size = event.size_bytes();
         if !self.events.is_empty() && self.bytes + size > self.scan.bytes_max {
             return Ok(Taken::Full);

@@ -1,8 +1,9 @@
 //! Records: one event each, inside a frame.
 
-use super::RECORD_HEAD_BYTES;
+use super::{RECORD_HEAD_BYTES, Tags};
 use crate::event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
-use crate::ids::{EventId, Position, Revision, StreamName};
+use crate::ids::{EventId, Position, Revision};
+use crate::names::Names;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -222,7 +223,7 @@ pub struct Record<'a> {
     /// The data is ciphertext.
     pub encrypted: bool,
     /// Tags with their salts.
-    pub tags: Vec<(&'a str, SaltedName)>,
+    pub tags: Tags<'a>,
     /// Data subject with its salt.
     pub subject: Option<(&'a str, SaltedName)>,
     /// Seed of the commitment to the metadata.
@@ -271,12 +272,12 @@ impl<'a> Record<'a> {
         if count > crate::limits::TAGS_MAX {
             return None;
         }
-        let mut tags = Vec::with_capacity(count);
+        let mut tags = Tags::with_capacity(count);
         for _ in 0..count {
             let head = input.varint()?;
             let tag = std::str::from_utf8(input.take(usize::try_from(head >> 1).ok()?)?).ok()?;
             let salt = if head & 1 == 1 { Some(input.array()?) } else { None };
-            tags.push((tag, salt));
+            tags.push(tag, salt);
         }
         let subject = if has(FLAG_SUBJECT) {
             let name = input.text()?;
@@ -321,29 +322,39 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The event, its payload and metadata sharing the memory of `body`, which this record was decoded from.
+    /// The event, its payload and metadata sharing the memory of `body`, which holds what this record was decoded from.
+    /// `None` if no stream can have its stream's name.
+    ///
+    /// # Panics
+    /// If the record was decoded from other memory.
     #[must_use]
-    pub fn to_event(&self, position: u64, commit_time: i64, body: &Bytes) -> Option<StoredEvent> {
+    pub fn to_event(
+        &self,
+        position: u64,
+        commit_time: i64,
+        body: &Bytes,
+        names: &mut Names,
+    ) -> Option<StoredEvent> {
         Some(StoredEvent {
             position: Position(position),
-            stream: StreamName::new(self.stream).ok()?,
+            stream: names.stream(self.stream).ok()?,
             revision: Revision(self.revision),
             committed_at: Timestamp::from_micros(commit_time),
             kind: self.kind,
             event: NewEvent {
                 id: EventId(self.id),
-                event_type: self.event_type.into(),
+                event_type: names.text(self.event_type),
                 content_type: match self.content_type {
                     ContentCode::Json => ContentType::Json,
                     ContentCode::Binary => ContentType::Binary,
-                    ContentCode::Other(text) => ContentType::Other(text.into()),
+                    ContentCode::Other(text) => ContentType::Other(names.text(text)),
                 },
                 data: body.slice_ref(self.data),
                 metadata: if self.metadata.is_empty() { Bytes::new() } else { body.slice_ref(self.metadata) },
                 occurred_at: self.occurred_at.map(Timestamp::from_micros),
                 schema: self.schema,
-                tags: self.tags.iter().map(|(tag, _)| (*tag).into()).collect(),
-                data_subject: self.subject.map(|(name, _)| name.into()),
+                tags: self.tags.iter().map(|(tag, _)| names.text(tag)).collect(),
+                data_subject: self.subject.map(|(name, _)| names.text(name)),
                 encrypted: self.encrypted,
             },
         })

@@ -40,7 +40,7 @@ fn event() -> impl Strategy<Value = NewEvent> {
         proptest::collection::vec(any::<u8>(), 0..50),
         proptest::option::of(any::<i64>()),
         (any::<u32>(), any::<u32>(), 0u8..4),
-        proptest::collection::vec("[a-zé]{1,9}", 0..4),
+        proptest::collection::vec("[a-zé]{1,9}", 0..8),
         proptest::option::of("[a-z]{1,9}"),
         any::<bool>(),
     )
@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(record.stream_salt, secrets.stream_salt);
         prop_assert_eq!(record.subject.and_then(|(_, salt)| salt), secrets.subject_salt);
         prop_assert_eq!(record.data_seed, [3; 16]);
-        let stored = record.to_event(position, 5, &body).unwrap();
+        let stored = record.to_event(position, 5, &body, &mut crate::Names::new()).unwrap();
         prop_assert_eq!(&stored.event, &event);
         prop_assert_eq!(stored.revision.0, revision);
     }
