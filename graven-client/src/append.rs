@@ -4,6 +4,7 @@
 //! the same order; one task a session takes the answers ([`link`]). When a session breaks, that task opens the next one
 //! and sends again what was not answered. [`verdict`] says what a failed attempt means.
 
+mod codec;
 mod line;
 mod link;
 mod session;

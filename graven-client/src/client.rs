@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 /// A connection to a Graven server; cheap to clone. Its verbs are those of [`crate::EventStore`], and the ones here that
@@ -24,7 +25,7 @@ pub struct Client {
 
 struct Inner {
     gathered: Handle,
-    appends: Service,
+    appends: Channel,
     reads: Service,
     options: Options,
     tally: Arc<Tally>,
@@ -61,7 +62,7 @@ impl Client {
         Options::default().connect(url).await
     }
 
-    pub(crate) fn new(appends: Service, reads: Service, options: Options) -> Client {
+    pub(crate) fn new(appends: Channel, reads: Service, options: Options) -> Client {
         let tally = Arc::new(Tally::default());
         let gathered = Handle::new(appends.clone(), &options, tally.clone());
         Client { inner: Arc::new(Inner { gathered, appends, reads, options, tally }) }

@@ -67,13 +67,11 @@ impl Options {
     pub fn connect_lazy(self, url: &str) -> Result<Client> {
         self.check()?;
         let endpoint = self.endpoint(url)?;
-        let service = || {
-            EventStoreClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(usize::MAX)
-                .max_encoding_message_size(usize::MAX)
-        };
+        let reads = EventStoreClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
         // Two connections: a long read does not stand in the way of appends.
-        Ok(Client::new(service(), service(), self))
+        Ok(Client::new(endpoint.connect_lazy(), reads, self))
     }
 
     fn check(&self) -> Result<()> {

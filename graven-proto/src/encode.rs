@@ -73,39 +73,39 @@ pub fn frames_head(out: &mut Vec<u8>, frames: &Frames) {
 }
 
 /// A number that is left out when it is 0.
-fn number(out: &mut Vec<u8>, tag: u32, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
         some_number(out, tag, value);
     }
 }
 
-fn some_number(out: &mut Vec<u8>, tag: u32, value: u64) {
+pub(crate) fn some_number(out: &mut Vec<u8>, tag: u32, value: u64) {
     encode_key(tag, WireType::Varint, out);
     encode_varint(value, out);
 }
 
 /// Bytes that are left out when there are none.
-fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+pub(crate) fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     if !value.is_empty() {
         some_bytes(out, tag, value);
     }
 }
 
-fn some_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+pub(crate) fn some_bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(value.len() as u64, out);
     out.put_slice(value);
 }
 
-fn number_length(value: u64) -> usize {
+pub(crate) fn number_length(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
-fn bytes_length(length: usize) -> usize {
+pub(crate) fn bytes_length(length: usize) -> usize {
     if length == 0 { 0 } else { some_bytes_length(length) }
 }
 
-fn some_bytes_length(length: usize) -> usize {
+pub(crate) fn some_bytes_length(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
@@ -122,10 +122,27 @@ fn start(out: &mut Vec<u8>, tag: u32, start: Start) {
     some_number(out, field, value);
 }
 
-fn schema_length(schema: SchemaRef) -> usize {
+/// A schema with its key; nothing for "no schema".
+pub(crate) fn schema_length(schema: SchemaRef) -> usize {
+    if schema == SchemaRef::default() { 0 } else { some_bytes_length(schema_fields_length(schema)) }
+}
+
+fn schema_fields_length(schema: SchemaRef) -> usize {
     number_length(schema.version.into())
         + number_length(schema.id.into())
         + number_length(schema.check as u64)
+}
+
+/// `SchemaRef`, left out for "no schema".
+pub(crate) fn schema(out: &mut Vec<u8>, tag: u32, schema: SchemaRef) {
+    if schema == SchemaRef::default() {
+        return;
+    }
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(schema_fields_length(schema) as u64, out);
+    number(out, 1, schema.version.into());
+    number(out, 2, schema.id.into());
+    number(out, 3, schema.check as u64);
 }
 
 /// All keys of a stored event's fields are one byte: its fields are numbered up to 15.
@@ -145,11 +162,7 @@ fn event_length(stored: &StoredEvent) -> usize {
         + event.occurred_at.map_or(0, |time| 1 + encoded_len_varint(time.micros() as u64))
         + event.data_subject.as_ref().map_or(0, |subject| some_bytes_length(subject.len()))
         + if event.encrypted { 2 } else { 0 }
-        + if event.schema == SchemaRef::default() {
-            0
-        } else {
-            some_bytes_length(schema_length(event.schema))
-        }
+        + schema_length(event.schema)
         + number_length(stored.kind as u64)
 }
 
@@ -174,12 +187,6 @@ fn event_fields(out: &mut Vec<u8>, stored: &StoredEvent) {
         some_bytes(out, 12, subject.as_bytes());
     }
     number(out, 13, event.encrypted.into());
-    if event.schema != SchemaRef::default() {
-        encode_key(14, WireType::LengthDelimited, out);
-        encode_varint(schema_length(event.schema) as u64, out);
-        number(out, 1, event.schema.version.into());
-        number(out, 2, event.schema.id.into());
-        number(out, 3, event.schema.check as u64);
-    }
+    schema(out, 14, event.schema);
     number(out, 15, stored.kind as u64);
 }

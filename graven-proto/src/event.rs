@@ -28,7 +28,7 @@ pub(crate) fn content_type_text(content_type: &ContentType) -> &str {
     }
 }
 
-fn content_type(text: &str) -> ContentType {
+pub(crate) fn content_type(text: &str) -> ContentType {
     if text.is_empty() { ContentType::Json } else { ContentType::from_text(text) }
 }
 
@@ -46,7 +46,7 @@ fn kind(number: i32) -> Result<Kind> {
     u8::try_from(number).ok().and_then(Kind::from_u8).ok_or_else(|| unknown("kind", number))
 }
 
-fn schema_ref(schema: Option<wire::SchemaRef>) -> Result<SchemaRef> {
+pub(crate) fn schema_ref(schema: Option<wire::SchemaRef>) -> Result<SchemaRef> {
     let Some(schema) = schema else { return Ok(SchemaRef::default()) };
     Ok(SchemaRef { version: schema.version, id: schema.id, check: check_state(schema.check)? })
 }

@@ -7,9 +7,9 @@
 mod append;
 pub mod encode;
 mod event;
-#[allow(dead_code, reason = "the decoders that stand on it follow")]
 mod fields;
 mod read;
+pub mod session;
 pub mod status;
 
 pub use append::expected;

@@ -1,6 +1,6 @@
 //! What is generated is of today's file; what goes over the wire comes back as it was.
 
-use crate::{encode, status, wire};
+use crate::{encode, session, status, wire};
 use bytes::Bytes;
 use graven_model::error::Details;
 use graven_model::{
@@ -161,6 +161,8 @@ proptest! {
         condition in option::of((query(), option::of(any::<u64>()))),
         each: bool,
         unseen_max: u32,
+        correlation: u64,
+        cut: prop::sample::Index,
     ) {
         let request = AppendRequest {
             streams: streams.into_iter().map(|(stream, expected)| StreamWrite { stream, expected }).collect(),
@@ -169,7 +171,33 @@ proptest! {
             idempotency: if each { Idempotency::EachEvent } else { Idempotency::Whole },
             unseen_max,
         };
-        prop_assert_eq!(AppendRequest::try_from(sent(&wire::AppendRequest::from(&request))).unwrap(), request);
+        let message = wire::AppendRequest::from(&request);
+        let encoded = Bytes::from(message.encode_to_vec());
+        prop_assert_eq!(&AppendRequest::try_from(sent(&message)).unwrap(), &request);
+        prop_assert_eq!(&session::read_append(&encoded).unwrap(), &request);
+
+        let mut in_session = session::request(&request);
+        session::correlate(&mut in_session, correlation);
+        let message = wire::SessionRequest { append: Some(message), correlation };
+        prop_assert_eq!(&in_session, &message.encode_to_vec());
+        prop_assert_eq!(session::read_request(&in_session.into()), (correlation, Ok(request)));
+
+        // Cut off anywhere it is refused, or says what prost makes of it.
+        let cut = encoded.slice(..cut.index(encoded.len() + 1));
+        let by_prost = wire::AppendRequest::decode(&cut[..]).ok().map(AppendRequest::try_from);
+        match (session::read_append(&cut), by_prost) {
+            (Ok(read), Some(Ok(by_prost))) => prop_assert_eq!(read, by_prost),
+            (Err(_), None | Some(Err(_))) => {}
+            (read, by_prost) => prop_assert!(false, "{read:?} is not {by_prost:?}"),
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_kind_are_read_as_prost_reads_them(bytes in vec(any::<u8>(), 0..80)) {
+        let bytes = Bytes::from(bytes);
+        let by_prost = wire::AppendRequest::decode(&bytes[..]).ok().and_then(|message| message.try_into().ok());
+        prop_assert_eq!(session::read_append(&bytes).ok(), by_prost);
+        let _ = (session::read_request(&bytes), session::read_answer(&bytes));
     }
 
     #[test]
@@ -187,7 +215,33 @@ proptest! {
             appended,
             duplicates,
         };
-        prop_assert_eq!(Receipt::try_from(sent(&wire::Receipt::from(&receipt))).unwrap(), receipt);
+        prop_assert_eq!(&Receipt::try_from(sent(&wire::Receipt::from(&receipt))).unwrap(), &receipt);
+
+        let mut in_session = Vec::new();
+        session::answer(&mut in_session, first, &Ok(receipt.clone()));
+        let mut nameless = wire::Receipt::from(&receipt);
+        nameless.streams.iter_mut().for_each(|share| share.stream.clear());
+        let outcome = Some(wire::session_response::Outcome::Receipt(nameless));
+        prop_assert_eq!(&in_session, &wire::SessionResponse { outcome, correlation: first }.encode_to_vec());
+        let (correlation, outcome) = session::read_answer(&in_session.into()).unwrap();
+        let of = |streams: &[StreamReceipt]| {
+            let checked = |share: &StreamReceipt| StreamWrite { stream: share.stream.clone(), expected: Expected::Any };
+            AppendRequest { streams: streams.iter().map(checked).collect(), ..AppendRequest::default() }
+        };
+        prop_assert_eq!(correlation, first);
+        let outcome = outcome.unwrap();
+        prop_assert_eq!(&outcome.clone().receipt(&of(&receipt.streams)).unwrap(), &receipt);
+        if let [_, rest @ ..] = &receipt.streams[..] {
+            prop_assert_eq!(outcome.receipt(&of(rest)).unwrap_err().code, Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn a_refusal_comes_back_from_a_session_as_it_was(correlation: u64, text in "[a-z ]{0,40}") {
+        let error = Error::new(Code::Overloaded, text).expected("less").with(Details::Item(7));
+        let mut answer = Vec::new();
+        session::answer(&mut answer, correlation, &Err(error.clone()));
+        prop_assert_eq!(session::read_answer(&answer.into()).unwrap(), (correlation, Err(error)));
     }
 
     #[test]

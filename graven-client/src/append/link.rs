@@ -1,12 +1,14 @@
 //! One append session that outlives its connections.
 
+use super::codec::Verbatim;
 use super::line::{Entry, Line};
 use crate::backoff::Backoff;
-use crate::options::{Options, Service};
+use crate::options::Options;
 use crate::status;
+use bytes::Bytes;
 use futures_util::stream::{Stream, poll_fn};
 use graven_model::{AppendRequest, Code, Error, Receipt, Result, limits};
-use graven_proto::wire;
+use graven_proto::{SERVICE, session};
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +17,10 @@ use std::task::ready;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep;
-use tonic::Streaming;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{IntoStreamingRequest as _, Status, Streaming};
 
 /// What came of one attempt at an append.
 #[derive(Debug)]
@@ -65,7 +70,7 @@ struct Link {
 struct State {
     line: Line<Call>,
     /// Where appends go at once; nothing while there is no session.
-    outbound: Option<mpsc::UnboundedSender<wire::SessionRequest>>,
+    outbound: Option<mpsc::UnboundedSender<Vec<u8>>>,
     /// Why there is no session.
     trouble: Option<Error>,
     closed: bool,
@@ -92,7 +97,7 @@ impl Call {
 
 impl Handle {
     /// Opens the way in. Nothing is connected before the first append.
-    pub(crate) fn new(service: Service, options: &Options, tally: Arc<Tally>) -> Handle {
+    pub(crate) fn new(channel: Channel, options: &Options, tally: Arc<Tally>) -> Handle {
         let link = Arc::new(Link {
             state: Mutex::default(),
             wake: Notify::new(),
@@ -102,7 +107,7 @@ impl Handle {
             tally,
         });
         let backoff = Backoff::new(options.pause_first, options.pause_longest);
-        tokio::spawn(link.clone().run(service, backoff));
+        tokio::spawn(link.clone().run(channel, backoff));
         Handle(link)
     }
 
@@ -119,7 +124,7 @@ impl Handle {
                 .expected(format!("at most {} bytes", limits::APPEND_BYTES_MAX))
                 .found(format!("{bytes} bytes")));
         }
-        let message = wire::AppendRequest::from(&*request);
+        let mut message = session::request(&request);
         let share = u32::try_from(bytes).unwrap_or(u32::MAX).max(link.append_bytes_min).min(link.room_bytes);
         let room = link.room.clone().acquire_many_owned(share).await.expect("the semaphore is never closed");
         let (reply, answer) = oneshot::channel();
@@ -128,7 +133,10 @@ impl Handle {
         let correlation = line.push(Call { request, reply, _room: room }, outbound.is_some());
         match outbound {
             // A session that breaks just now is noticed by its task, which sends the line again.
-            Some(outbound) => drop(outbound.send(message_of(correlation, message))),
+            Some(outbound) => {
+                session::correlate(&mut message, correlation);
+                drop(outbound.send(message));
+            }
             None => link.wake.notify_one(),
         }
         Ok(answer)
@@ -145,9 +153,9 @@ impl Handle {
 }
 
 impl Link {
-    async fn run(self: Arc<Link>, mut service: Service, mut backoff: Backoff) {
+    async fn run(self: Arc<Link>, channel: Channel, mut backoff: Backoff) {
         while self.work().await {
-            let (error, answered) = match self.open(&mut service).await {
+            let (error, answered) = match self.open(channel.clone()).await {
                 Ok(mut answers) => {
                     tracing::debug!("an append session begins");
                     self.tally.sessions.fetch_add(1, Ordering::Relaxed);
@@ -184,23 +192,29 @@ impl Link {
     }
 
     /// Opens a session. The line goes out at once, without waiting for the server to say that it takes it.
-    async fn open(&self, service: &mut Service) -> Result<Streaming<wire::SessionResponse>> {
+    async fn open(&self, channel: Channel) -> Result<Streaming<Bytes>> {
         let (outbound, requests) = mpsc::unbounded_channel();
         {
             let mut state = self.state.lock();
             for (correlation, call) in state.line.begin() {
-                let message = wire::AppendRequest::from(&*call.request);
-                drop(outbound.send(message_of(correlation, message)));
+                let mut message = session::request(&call.request);
+                session::correlate(&mut message, correlation);
+                drop(outbound.send(message));
             }
             state.outbound = Some(outbound);
         }
-        let answers = service.append_session(gathered(requests)).await;
-        answers.map(tonic::Response::into_inner).map_err(|status| status::error_of(&status))
+        let mut service = Grpc::new(channel).max_decoding_message_size(usize::MAX);
+        let answers = async {
+            service.ready().await.map_err(|error| Status::from_error(error.into()))?;
+            let path = PathAndQuery::try_from(format!("/{SERVICE}/AppendSession")).expect("a path");
+            service.streaming(gathered(requests).into_streaming_request(), path, Verbatim).await
+        };
+        answers.await.map(tonic::Response::into_inner).map_err(|status| status::error_of(&status))
     }
 
     /// Hands out answers until the session ends. Gives back why, or nothing if that was our wish, and whether there was
     /// any answer.
-    async fn take(&self, answers: &mut Streaming<wire::SessionResponse>) -> (Option<Error>, bool) {
+    async fn take(&self, answers: &mut Streaming<Bytes>) -> (Option<Error>, bool) {
         let mut answered = false;
         loop {
             let answer = tokio::select! {
@@ -219,8 +233,12 @@ impl Link {
                 Ok(None) => return (Some(ended()), answered),
                 Err(status) => return (Some(status::error_of(&status)), answered),
             };
+            let (correlation, outcome) = match session::read_answer(&answer) {
+                Ok(answer) => answer,
+                Err(error) => return (Some(not_understood(&error)), answered),
+            };
             let mut state = self.state.lock();
-            let Some(entry) = state.line.answered(answer.correlation) else {
+            let Some(entry) = state.line.answered(correlation) else {
                 return (Some(Error::new(Code::Internal, "the server answered out of order")), answered);
             };
             if !answered {
@@ -229,11 +247,9 @@ impl Link {
             }
             let done = state.closed && state.line.is_empty();
             drop(state);
-            let outcome = match answer.outcome {
-                Some(wire::session_response::Outcome::Receipt(receipt)) => receipt.try_into(),
-                Some(wire::session_response::Outcome::Error(error)) => Err(error.into()),
-                None => Err(Error::new(Code::OutcomeUnknown, "the answer of the server is empty")),
-            };
+            let outcome = outcome.and_then(|receipt| {
+                receipt.receipt(&entry.item.request).map_err(|error| not_understood(&error))
+            });
             entry.answer(outcome);
             if done {
                 return (None, answered);
@@ -287,8 +303,9 @@ fn gathered<T: Send + 'static>(mut sent: mpsc::UnboundedReceiver<T>) -> impl Str
     })
 }
 
-fn message_of(correlation: u64, append: wire::AppendRequest) -> wire::SessionRequest {
-    wire::SessionRequest { append: Some(append), correlation }
+/// The append may have been done; what came of it cannot be read.
+fn not_understood(error: &Error) -> Error {
+    Error::new(Code::OutcomeUnknown, "the answer of the server is not understood").found(error.to_string())
 }
 
 fn ended() -> Error {

@@ -237,7 +237,7 @@ pub struct SessionResponse {
 pub mod session_response {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Outcome {
-        /// It is durable.
+        /// It is durable. The names of the streams are left out: they come in the order of the request.
         #[prost(message, tag = "1")]
         Receipt(super::Receipt),
         /// It was refused, or its outcome is unknown; the session goes on.

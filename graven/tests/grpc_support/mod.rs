@@ -7,7 +7,9 @@ pub(crate) use graven_proto::{status, wire};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use model::{Code, Error, Receipt};
+use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -104,16 +106,20 @@ fn stream_of<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item
 pub(crate) struct Session {
     pub(crate) input: Option<mpsc::Sender<wire::SessionRequest>>,
     pub(crate) answers: Streaming<wire::SessionResponse>,
+    /// Streams of the appends that were sent: their names stay out of the answers, which come in the same order.
+    sent: Mutex<VecDeque<Vec<String>>>,
 }
 
 impl Session {
     pub(crate) async fn open(client: &mut Client) -> Session {
         let (input, requests) = mpsc::channel(10_000);
         let answers = client.append_session(stream_of(requests)).await.unwrap().into_inner();
-        Session { input: Some(input), answers }
+        Session { input: Some(input), answers, sent: Mutex::default() }
     }
 
     pub(crate) async fn send(&self, correlation: u64, append: wire::AppendRequest) {
+        let names = append.streams.iter().map(|write| write.stream.clone()).collect();
+        self.sent.lock().unwrap().push_back(names);
         let request = wire::SessionRequest { append: Some(append), correlation };
         self.input.as_ref().unwrap().send(request).await.unwrap();
     }
@@ -121,8 +127,15 @@ impl Session {
     /// The next answer, with its correlation.
     pub(crate) async fn next(&mut self) -> (u64, Result<Receipt, Error>) {
         let answer = soon(self.answers.message()).await.unwrap().expect("there is another answer");
+        let names = self.sent.lock().unwrap().pop_front().unwrap_or_default();
         let outcome = match answer.outcome.expect("an answer has an outcome") {
-            wire::session_response::Outcome::Receipt(receipt) => Ok(receipt.try_into().unwrap()),
+            wire::session_response::Outcome::Receipt(mut receipt) => {
+                assert_eq!(receipt.streams.len(), names.len());
+                for (share, name) in receipt.streams.iter_mut().zip(names) {
+                    assert_eq!(std::mem::replace(&mut share.stream, name), "");
+                }
+                Ok(receipt.try_into().unwrap())
+            }
             wire::session_response::Outcome::Error(error) => Err(error.into()),
         };
         (answer.correlation, outcome)

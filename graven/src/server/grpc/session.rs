@@ -5,20 +5,19 @@
 //! costs no hop between tasks, and a client that does not read its answers is not read from either.
 
 use super::Call;
-use super::answer::{put_message, streaming, trailers};
-use super::message::{Messages, decode};
-use super::unary::append_request;
+use super::answer::{end_message, streaming, trailers};
+use super::message::{Messages, PREFIX_BYTES};
+use super::unary::bounded;
 use crate::server::append::{self, Handed, INLINE_BYTES_MAX};
 use crate::server::body::HeldBody;
 use crate::server::long_read::too_late;
 use crate::server::{App, blocking, stopping};
 use axum::body::{Body, HttpBody};
 use axum::http::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use graven_engine::PendingAppend;
 use graven_model::{AppendRequest, Error, Receipt, Result};
-use graven_proto::wire;
-use graven_proto::wire::session_response::Outcome;
+use graven_proto::session as encode;
 use hyper::body::Frame;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -50,7 +49,7 @@ pub(super) fn open(call: Call) -> Response<Body> {
         messages: Messages::new(app.clone(), body, true),
         waiting: VecDeque::new(),
         bytes: 0,
-        out: BytesMut::new(),
+        out: Vec::new(),
         input: Input::Open,
         stopping: Box::pin(async move {
             let _ = ending.wait_for(|stopping| *stopping).await;
@@ -69,7 +68,8 @@ struct Session {
     waiting: VecDeque<Waiting>,
     /// Bytes of their messages.
     bytes: usize,
-    out: BytesMut,
+    /// Answers on their way out.
+    out: Vec<u8>,
     input: Input,
     /// Resolves when the server stops.
     stopping: Task<()>,
@@ -191,15 +191,13 @@ impl Session {
             };
             let answered = self.waiting.pop_front().expect("the first was just looked at");
             self.bytes -= answered.bytes;
-            let outcome = match &outcome {
-                Ok(receipt) => Outcome::Receipt(receipt.into()),
-                Err(error) => {
-                    self.app.metrics.refused(error.code);
-                    Outcome::Error(error.into())
-                }
-            };
-            let message = wire::SessionResponse { outcome: Some(outcome), correlation: answered.correlation };
-            put_message(&mut self.out, &message);
+            if let Err(error) = &outcome {
+                self.app.metrics.refused(error.code);
+            }
+            let begun = self.out.len();
+            self.out.extend_from_slice(&[0; PREFIX_BYTES]);
+            encode::answer(&mut self.out, answered.correlation, &outcome);
+            end_message(&mut self.out[begun..], 0);
         }
     }
 
@@ -252,12 +250,8 @@ fn hand_over(
     bytes: &Bytes,
     submit: impl FnOnce(AppendRequest) -> Result<PendingAppend>,
 ) -> (u64, Result<Handed>) {
-    let request: wire::SessionRequest = match decode(bytes) {
-        Ok(request) => request,
-        Err(error) => return (0, Err(error)),
-    };
-    let build = |_: &Bytes| append_request(request.append.unwrap_or_default());
-    (request.correlation, append::hand_over(bytes, build, submit))
+    let (correlation, append) = encode::read_request(bytes);
+    (correlation, append::hand_over(bytes, |_| append.map(bounded), submit))
 }
 
 impl HttpBody for Session {
@@ -283,7 +277,7 @@ impl HttpBody for Session {
         let left_some = session.take_in(context);
         session.give_out(context);
         if !session.out.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(session.out.split().freeze()))));
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut session.out).into()))));
         }
         if session.waiting.is_empty() {
             match std::mem::replace(&mut session.input, Input::Done) {

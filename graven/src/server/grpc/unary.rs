@@ -1,14 +1,14 @@
 //! Calls of one message and one answer.
 
 use super::answer::{message, whole};
-use super::message::{Messages, decode};
+use super::message::Messages;
 use super::{Call, words};
 use crate::server::{App, append, blocking};
 use axum::body::Body;
 use axum::http::Response;
 use graven_engine::{Store, StreamListRequest};
 use graven_model::{AppendRequest, Code, Error, Position, Receipt, Result, Revision, StreamName};
-use graven_proto::wire;
+use graven_proto::{session, wire};
 use prost::Message;
 use std::sync::Arc;
 
@@ -93,19 +93,15 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
     }
 }
 
-/// The append a message asks for.
-///
-/// # Errors
-/// [`Code::BadRequest`] and what the message's parts are refused with.
-pub(super) fn append_request(message: wire::AppendRequest) -> Result<AppendRequest> {
-    let mut request = AppendRequest::try_from(message)?;
+/// An append that asks for no more than the server gives.
+pub(super) fn bounded(mut request: AppendRequest) -> AppendRequest {
     request.unseen_max = request.unseen_max.min(graven_model::limits::UNSEEN_EVENTS_MAX);
-    Ok(request)
+    request
 }
 
 async fn append(app: Arc<App>, body: Body) -> Result<Response<Body>> {
     let held = Messages::only_bytes(app.clone(), body).await?;
-    let receipt = append::submit(&app, held, |bytes| append_request(decode(bytes)?)).await?;
+    let receipt = append::submit(&app, held, |bytes| session::read_append(bytes).map(bounded)).await?;
     Ok(whole(message(&wire::Receipt::from(&receipt))))
 }
 
