@@ -42,7 +42,7 @@ fn check_state(number: i32) -> Result<CheckState> {
     })
 }
 
-fn kind(number: i32) -> Result<Kind> {
+pub(crate) fn kind(number: i32) -> Result<Kind> {
     u8::try_from(number).ok().and_then(Kind::from_u8).ok_or_else(|| unknown("kind", number))
 }
 

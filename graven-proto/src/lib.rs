@@ -5,6 +5,8 @@
 //! `cargo xtask proto`, so that building needs no protobuf compiler.
 
 mod append;
+pub mod codec;
+pub mod decode;
 pub mod encode;
 mod event;
 mod fields;

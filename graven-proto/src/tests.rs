@@ -1,5 +1,7 @@
 //! What is generated is of today's file; what goes over the wire comes back as it was.
 
+mod decode;
+
 use crate::{encode, session, status, wire};
 use bytes::Bytes;
 use graven_model::error::Details;
