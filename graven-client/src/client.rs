@@ -2,10 +2,10 @@
 
 use crate::append::{AppendSession, Handle, Tally};
 use crate::backoff::Backoff;
-use crate::options::{Options, Service};
+use crate::options::Options;
 use crate::status;
 use graven_model::{Code, Error, Result};
-use graven_proto::wire;
+use graven_proto::wire::{self, event_store_client::EventStoreClient};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ pub struct Client {
 struct Inner {
     gathered: Handle,
     appends: Channel,
-    reads: Service,
+    reads: Channel,
     options: Options,
     tally: Arc<Tally>,
 }
@@ -43,6 +43,9 @@ pub struct Counters {
     /// Calls tried again after a refusal that may pass or an unknown outcome.
     pub retries: u64,
 }
+
+/// The generated client over one connection; cheap to clone.
+pub(crate) type Service = EventStoreClient<Channel>;
 
 /// When a call may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Client {
         Options::default().connect(url).await
     }
 
-    pub(crate) fn new(appends: Channel, reads: Service, options: Options) -> Client {
+    pub(crate) fn new(appends: Channel, reads: Channel, options: Options) -> Client {
         let tally = Arc::new(Tally::default());
         let gathered = Handle::new(appends.clone(), &options, tally.clone());
         Client { inner: Arc::new(Inner { gathered, appends, reads, options, tally }) }
@@ -98,8 +101,16 @@ impl Client {
         Handle::new(self.inner.appends.clone(), &self.inner.options, self.inner.tally.clone())
     }
 
-    pub(crate) fn reads(&self) -> Service {
+    /// The connection of everything but appends.
+    pub(crate) fn reads(&self) -> Channel {
         self.inner.reads.clone()
+    }
+
+    /// The generated client over it.
+    pub(crate) fn service(&self) -> Service {
+        EventStoreClient::new(self.reads())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
@@ -109,7 +120,7 @@ impl Client {
     /// Sees that a Graven server is there, once and without patience.
     pub(crate) async fn greet(&self) -> Result<()> {
         let after = self.inner.options.connect_timeout;
-        let mut service = self.reads();
+        let mut service = self.service();
         match timeout_at(Instant::now() + after, service.info(wire::InfoRequest {})).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(status::error_of(&status)),
@@ -133,7 +144,7 @@ impl Client {
         let deadline = Instant::now() + after;
         let (mut backoff, mut last) = (None, None);
         loop {
-            let Ok(answer) = timeout_at(deadline, send(self.reads(), message.clone())).await else {
+            let Ok(answer) = timeout_at(deadline, send(self.service(), message.clone())).await else {
                 return Err(late(what, after, last));
             };
             let error = match answer {

@@ -4,11 +4,9 @@ mod resume;
 
 use crate::backoff::Backoff;
 use crate::client::{Client, Repeat};
-use crate::status;
+use crate::{answers, status};
 use futures_util::stream::{Stream, try_unfold};
-use graven_model::{
-    Code, Error, EventStore, FollowRequest, FollowStep, FollowSteps, Position, Result, StoredEvent,
-};
+use graven_model::{Code, Error, EventStore, FollowRequest, FollowStep, FollowSteps, Result};
 use graven_proto::wire;
 use resume::Resume;
 use std::fmt;
@@ -28,7 +26,7 @@ pub struct Follower {
     state: State,
 }
 
-type Steps = Streaming<wire::SubscribeResponse>;
+type Steps = Streaming<FollowStep>;
 
 enum State {
     Live(Box<Steps>),
@@ -45,12 +43,9 @@ impl Follower {
             resume.begin_at(client.info().await?.head);
         }
         let steps = client
-            .call(
-                "the subscription",
-                Repeat::Freely,
-                message_of(&resume.request()),
-                async |mut service, message| service.subscribe(message).await,
-            )
+            .call("the subscription", Repeat::Freely, message_of(&resume.request()), async |_, message| {
+                answers::steps(client.reads(), message).await
+            })
             .await?;
         Ok(Follower { backoff: client.backoff(), client, resume, state: State::Live(Box::new(steps)) })
     }
@@ -77,10 +72,9 @@ impl FollowSteps for Follower {
                 State::Live(steps) => match steps.message().await {
                     Ok(Some(step)) => {
                         self.backoff.reset();
-                        match step_of(step).map(|step| self.resume.take(step)) {
-                            Ok(Some(step)) => return Ok(step),
-                            Ok(None) => continue,
-                            Err(error) => error,
+                        match self.resume.take(step) {
+                            Some(step) => return Ok(step),
+                            None => continue,
                         }
                     }
                     Ok(None) => Error::new(Code::ConnectionFailed, "the server ended the subscription"),
@@ -89,9 +83,9 @@ impl FollowSteps for Follower {
                 State::Pausing(until) => {
                     sleep_until(*until).await;
                     let message = message_of(&self.resume.request());
-                    let mut service = self.client.reads();
+                    let channel = self.client.reads();
                     self.state = State::Opening(Box::pin(async move {
-                        let steps = service.subscribe(message).await;
+                        let steps = answers::steps(channel, message).await;
                         steps
                             .map(|steps| Box::new(steps.into_inner()))
                             .map_err(|status| status::error_of(&status))
@@ -124,19 +118,6 @@ fn message_of(request: &FollowRequest) -> wire::SubscribeRequest {
         page_events: request.page_events,
         page_bytes: (request.page_bytes as u64).max(1),
         checkpoint_every: request.checkpoint_every.max(1),
-    }
-}
-
-fn step_of(response: wire::SubscribeResponse) -> Result<FollowStep> {
-    use wire::subscribe_response::Step;
-    match response.step {
-        Some(Step::Events(events)) => {
-            let events = events.events.into_iter().map(StoredEvent::try_from).collect::<Result<_>>()?;
-            Ok(FollowStep::Events(events))
-        }
-        Some(Step::CaughtUp(head)) => Ok(FollowStep::CaughtUp(Position(head))),
-        Some(Step::Checkpoint(position)) => Ok(FollowStep::Checkpoint(Position(position))),
-        None => Err(Error::new(Code::Internal, "a step of the subscription is empty")),
     }
 }
 

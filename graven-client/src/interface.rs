@@ -3,7 +3,7 @@
 use crate::append::append;
 use crate::client::{Client, Repeat};
 use crate::follow::Follower;
-use crate::words;
+use crate::{answers, words};
 use bytes::Bytes;
 use graven_model::{
     AppendRequest, Code, Error, EventId, EventStore, Expected, FollowRequest, Frames, Page, Position,
@@ -25,14 +25,14 @@ impl EventStore for Client {
         within("the number of events a page", request.limit, limits::PAGE_EVENTS_MAX)?;
         let mut message = wire::ReadRequest::from(request);
         message.page_bytes = message.page_bytes.max(1);
-        let page = self.call("the read", Repeat::Freely, message, async |mut service, message| {
-            let mut pages = service.read(message).await?.into_inner();
+        let page = self.call("the read", Repeat::Freely, message, async |_, message| {
+            let mut pages = answers::pages(self.reads(), message).await?.into_inner();
             // One page was asked for; waiting for the end of the stream keeps it from being cut off.
             let page = pages.message().await?;
             while page.is_some() && pages.message().await?.is_some() {}
             Ok(tonic::Response::new(page))
         });
-        page.instrument(debug_span!("read")).await?.ok_or_else(empty)?.try_into()
+        page.instrument(debug_span!("read")).await?.ok_or_else(empty)
     }
 
     async fn read_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {

@@ -28,11 +28,12 @@
 //!   with one flush. No timer holds a lone one back. Those whose order matters go through an [`AppendSession`].
 //! - **Retries** are safe and done for you: an append is sent again with the same event ids, so the store does it once.
 //!   One without events is not sent again when its answer was lost.
-//! - **Long reads** are streams: [`Client::read_stream`], [`Client::frames`].
+//! - **Long reads** are streams: [`Client::read_stream`], [`Client::pages`], [`Client::frames`].
 //! - **Followers** ([`EventStore::follow`]) make their connection again and go on after the last step.
 //!
 //! Has to be used within a tokio runtime. Read in this order: `client`, `options`, `append`, `read`, `follow`.
 
+mod answers;
 mod append;
 mod backoff;
 mod client;

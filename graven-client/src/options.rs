@@ -2,9 +2,8 @@
 
 use crate::client::Client;
 use graven_model::{Code, Error, Result};
-use graven_proto::wire::event_store_client::EventStoreClient;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// Bytes a server may send ahead on one stream before its events are taken. What a slow reader holds of memory.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
@@ -67,11 +66,8 @@ impl Options {
     pub fn connect_lazy(self, url: &str) -> Result<Client> {
         self.check()?;
         let endpoint = self.endpoint(url)?;
-        let reads = EventStoreClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX);
         // Two connections: a long read does not stand in the way of appends.
-        Ok(Client::new(endpoint.connect_lazy(), reads, self))
+        Ok(Client::new(endpoint.connect_lazy(), endpoint.connect_lazy(), self))
     }
 
     fn check(&self) -> Result<()> {
@@ -114,9 +110,6 @@ impl Options {
             .keep_alive_while_idle(true))
     }
 }
-
-/// The generated client over one connection; cheap to clone.
-pub(crate) type Service = EventStoreClient<Channel>;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::options::Service;
-use crate::{status, words};
+use crate::{answers, status, words};
 use futures_util::stream::{Stream, try_unfold};
 use graven_model::{
     Code, Direction, Error, Frames, Page, Position, ReadRequest, Result, Selector, Start, StoredEvent, frame,
@@ -39,6 +38,17 @@ impl Client {
                     None => return Ok(None),
                 }
             }
+        })
+    }
+
+    /// Reads what [`Client::read_stream`] reads, in whole pages, and never as frames. In large pages, by a high `limit`
+    /// and `bytes_max`, an event costs the least.
+    ///
+    /// [`Page::next`] says where another read would go on; the last page has none. A connection that breaks is made again;
+    /// the read goes on where it was. Ends after an error.
+    pub fn pages(&self, request: ReadRequest) -> impl Stream<Item = Result<Page>> + Send + 'static {
+        try_unfold(PageReader::new(self.clone(), request), |mut reader| async move {
+            Ok(reader.next().await?.map(|page| (page, reader)))
         })
     }
 
@@ -130,17 +140,17 @@ impl Patience {
     async fn message<M, F>(
         &mut self,
         stream: &mut Option<Streaming<M>>,
-        open: impl FnOnce(Service) -> F,
+        open: impl FnOnce(Client) -> F,
     ) -> Result<Option<M>>
     where
         F: Future<Output = std::result::Result<tonic::Response<Streaming<M>>, tonic::Status>>,
     {
         let deadline = self.deadline();
-        let service = self.client.reads();
+        let client = self.client.clone();
         let next = async {
             let messages = match stream {
                 Some(messages) => messages,
-                None => stream.insert(open(service).await?.into_inner()),
+                None => stream.insert(open(client).await?.into_inner()),
             };
             messages.message().await
         };
@@ -159,7 +169,7 @@ struct PageReader {
     patience: Patience,
     /// The request of the next page; nothing after the last one.
     request: Option<ReadRequest>,
-    pages: Option<Streaming<wire::ReadResponse>>,
+    pages: Option<Streaming<Page>>,
     /// The head when the read began: what came later is not read, however often the connection breaks.
     head: Option<Position>,
 }
@@ -178,9 +188,9 @@ impl PageReader {
             let mut message = wire::ReadRequest::from(request);
             message.pages = 0;
             message.page_bytes = message.page_bytes.max(1);
-            let open = async |mut service: Service| service.read(message).await;
+            let open = async |client: Client| answers::pages(client.reads(), message).await;
             let page = match self.patience.message(&mut self.pages, open).await {
-                Ok(Some(page)) => Page::try_from(page)?,
+                Ok(Some(page)) => page,
                 Ok(None) => {
                     let error = Error::new(Code::ConnectionFailed, "the server ended the read too early");
                     self.pages = None;
@@ -203,7 +213,8 @@ impl PageReader {
         let before = page.events.len();
         page.events.retain(|event| event.position < head);
         let over = page.events.len() < before;
-        self.request = page.next.filter(|_| !over).map(|next| request.from(next));
+        page.next = page.next.filter(|_| !over);
+        self.request = page.next.map(|next| request.from(next));
         page
     }
 }
@@ -226,7 +237,7 @@ impl FrameReader {
                 return Ok(None);
             }
             let message = wire::ReadFramesRequest { from: self.next.0, page_bytes: 0, follow: false };
-            let open = async |mut service: Service| service.read_frames(message).await;
+            let open = async |client: Client| client.service().read_frames(message).await;
             match self.patience.message(&mut self.frames, open).await {
                 Ok(Some(frames)) => {
                     self.patience.progress();

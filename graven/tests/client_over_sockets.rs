@@ -284,6 +284,7 @@ fn a_long_read_gives_the_same_events_as_pages_and_as_frames_over_a_restart_too()
         }
         let all = ReadRequest::new(Selector::All).limit(50);
         let mut by_frames = Box::pin(client.read_stream(all.clone()));
+        let mut whole_pages = Box::pin(client.pages(all.clone()));
         let mut by_pages = Box::pin(
             client.read_stream(ReadRequest { selector: Selector::Category("writer".into()), ..all }),
         );
@@ -292,12 +293,18 @@ fn a_long_read_gives_the_same_events_as_pages_and_as_frames_over_a_restart_too()
         ));
         let mut frames = vec![by_frames.try_next().await.unwrap().unwrap()];
         let mut pages = vec![by_pages.try_next().await.unwrap().unwrap()];
+        let mut whole = vec![whole_pages.try_next().await.unwrap().unwrap()];
         let server = tokio::task::spawn_blocking(move || restart(server, true, &data)).await.unwrap();
         client.append(AppendRequest::to(stream(1), Expected::Any, [event(1, 0)])).await.unwrap();
         frames.extend(by_frames.try_collect::<Vec<_>>().await.unwrap());
         pages.extend(by_pages.try_collect::<Vec<_>>().await.unwrap());
         assert_each_once_in_order(&frames, 1, 2_000);
         assert!(pages == frames, "what came after the read began is not read");
+        whole.extend(whole_pages.try_collect::<Vec<_>>().await.unwrap());
+        let (last, before) = whole.split_last().unwrap();
+        assert!(last.next.is_none() && before.iter().all(|page| page.next.is_some()));
+        assert!(whole.iter().all(|page| page.events.len() <= 50));
+        assert!(whole.into_iter().flat_map(|page| page.events).eq(pages));
         assert_eq!(inside.try_next().await.unwrap().unwrap().revision, Revision(1_990));
         assert_eq!(everything(&client).await.len(), 2_001);
         drop(server);

@@ -8,7 +8,7 @@ use crate::target::{Ask, By, Client, Follow, Later, Layout, Target};
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, pin_mut};
 use graven_client::{Client as GravenClient, EventStore, FollowSteps, Follower};
-use graven_model::{FollowRequest, FollowStep, Page, Position, ReadRequest, Selector, Start, frame, limits};
+use graven_model::{FollowRequest, FollowStep, Position, ReadRequest, Selector, Start, frame, limits};
 use graven_proto::wire::{self, event_store_client::EventStoreClient};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -120,10 +120,10 @@ impl Client for Caller {
                 return Ok(count);
             }
             let request = ReadRequest::new(Selector::All).limit(limits::PAGE_EVENTS_MAX);
-            let request = wire::ReadRequest { pages: 0, ..wire::ReadRequest::from(&request) };
-            let mut pages = self.service.read(request).await?.into_inner();
-            while let Some(page) = pages.message().await? {
-                count += Page::try_from(page)?.events.len() as u64;
+            let pages = self.client.pages(request);
+            pin_mut!(pages);
+            while let Some(page) = pages.next().await {
+                count += page?.events.len() as u64;
             }
             Ok(count)
         })
