@@ -78,7 +78,7 @@ pub(super) async fn follow(
         // The slot first: nothing is read that nobody takes.
         let slot = feed.slot().await?;
         let step = app
-            .read(move |_| {
+            .read_short(move |_| {
                 let step = follower.poll_next()?;
                 Ok((step.map(|step| encode(&step)), follower))
             })

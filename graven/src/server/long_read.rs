@@ -1,7 +1,7 @@
 //! A read of many pages, as fast as the client takes them and no faster: what NDJSON and gRPC have in common.
 
 use super::feed::Feed;
-use super::{App, stopping};
+use super::{App, pace, stopping};
 use bytes::Bytes;
 use graven_engine::Store;
 use graven_model::{Code, Direction, Error, Page, Position, ReadRequest, Result, Start};
@@ -19,6 +19,11 @@ pub(super) trait Pieces: Send + 'static {
     /// # Errors
     /// Those of the store.
     fn next(&mut self, store: &Store) -> Result<Piece>;
+
+    /// Whether the next piece is short.
+    fn is_short(&self) -> bool {
+        false
+    }
 }
 
 /// A piece of an answer.
@@ -48,7 +53,9 @@ pub(super) enum Ended<P> {
 /// # Errors
 /// Those of the store.
 pub(super) async fn next<P: Pieces>(app: &Arc<App>, mut pieces: P) -> Result<(Piece, P)> {
-    app.read(move |store| pieces.next(store).map(|piece| (piece, pieces))).await
+    let short = pieces.is_short();
+    let read = move |store: &Store| pieces.next(store).map(|piece| (piece, pieces));
+    if short { app.read_short(read).await } else { app.read(read).await }
 }
 
 /// Sends piece after piece, making the next one while the socket takes this one.
@@ -120,6 +127,11 @@ impl Reading {
     /// At most `left` events in all, in at most `pages` pages of the request's size.
     pub(super) fn new(request: ReadRequest, left: u64, pages: u64) -> Reading {
         Reading { page_events: request.limit, request, left, pages_left: pages, end: None }
+    }
+
+    /// Whether the next page is short.
+    pub(super) fn is_short(&self) -> bool {
+        self.pages_left == 1 && pace::is_short(&self.request)
     }
 
     /// The next page, and whether another one follows.

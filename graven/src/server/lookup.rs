@@ -87,7 +87,7 @@ pub(super) async fn by_position(
 ) -> Answer {
     let position = Position(path.number("position")?);
     QueryParams::parse(query.as_deref())?.finish()?;
-    let text = app.read(move |store| Ok(one(&store.event_at(position)?))).await?;
+    let text = app.read_short(move |store| Ok(one(&store.event_at(position)?))).await?;
     Ok(page::whole(&app, text).await)
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `main` calls [`serve`] with an open store. Files are named after what is asked: [`append`], [`import`], [`read`]
 //! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`]. The server never
-//! decides anything about events: it reads requests, bounds them, calls the store and writes answers. No handler
-//! blocks a runtime thread: file reads go through [`blocking`], appends are awaited.
+//! decides anything about events: it reads requests, bounds them, calls the store and writes answers. File reads
+//! go through [`blocking`] unless they are short ([`pace`]); appends are awaited, or written here when they come alone.
 
 mod answer_room;
 mod append;
@@ -22,6 +22,7 @@ mod media;
 mod metrics;
 mod ndjson;
 mod openapi;
+mod pace;
 mod page;
 mod path;
 mod preconditions;
@@ -43,7 +44,9 @@ use graven_engine::Store;
 use graven_engine::env::{Entropy, Env};
 use graven_model::{Code, Error, EventId, Result, limits};
 use metrics::Metrics;
+use pace::Pace;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -107,8 +110,9 @@ struct App {
     metrics: Metrics,
     /// Room for request bodies, in bytes.
     bodies: Arc<Semaphore>,
-    /// Page reads under way.
+    /// Page reads under way on threads that may block.
     reads: Semaphore,
+    pace: Pace,
     /// Room for answers that wait for their readers.
     answers: AnswerRoom,
     /// True once shutdown began.
@@ -123,6 +127,7 @@ impl App {
             metrics: Metrics::new(),
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
             reads: Semaphore::new(READS_MAX),
+            pace: Pace::new(),
             answers: AnswerRoom::new(),
             stopping,
             ids: Mutex::new(Env::real().entropy(0x6874_7470)?),
@@ -151,6 +156,23 @@ impl App {
         let app = self.clone();
         blocking(move || work(&app.store)).await
     }
+
+    /// As [`App::read`], for a read of a few events: on this very thread, while such reads do not wait for a disk.
+    ///
+    /// # Errors
+    /// As [`App::read`].
+    async fn read_short<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        // What panics is told as it is of work on another thread.
+        let app = self.clone();
+        let work = move || catch_unwind(AssertUnwindSafe(|| work(&app.store)));
+        match self.pace.here(work) {
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(panicked())),
+            Err(work) => self.read(move |_| work().unwrap_or_else(|_| Err(panicked()))).await,
+        }
+    }
 }
 
 /// Runs work on a thread that may block.
@@ -160,11 +182,13 @@ impl App {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => {
-            Err(Error::new(Code::Internal, "the request panicked; the log says where"))
-        }
+        Err(error) if error.is_panic() => Err(panicked()),
         Err(_) => Err(stopping()),
     }
+}
+
+fn panicked() -> Error {
+    Error::new(Code::Internal, "the request panicked; the log says where")
 }
 
 fn stopping() -> Error {

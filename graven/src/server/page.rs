@@ -2,6 +2,7 @@
 
 use super::App;
 use super::json;
+use super::pace;
 use super::problem::Answer;
 use super::read_options::{ReadOptions, next_link};
 use axum::body::Body;
@@ -19,7 +20,9 @@ pub(super) async fn answer(
 ) -> Answer {
     let form = options.form(false);
     let request = options.page(selector)?;
-    let (text, events, cursor) = app.read(move |store| encode(store, &request, form)).await?;
+    let short = pace::is_short(&request);
+    let read = move |store: &graven_engine::Store| encode(store, &request, form);
+    let (text, events, cursor) = if short { app.read_short(read).await? } else { app.read(read).await? };
     app.metrics.sent(events);
     let mut response = whole(&app, text).await;
     if let Some(cursor) = cursor

@@ -74,6 +74,10 @@ impl Pieces for EventPages {
         end_message(&mut bytes, 0);
         Ok(Piece { bytes, tail: Bytes::new(), events: page.events.len(), more })
     }
+
+    fn is_short(&self) -> bool {
+        self.0.is_short()
+    }
 }
 
 /// Sends stored frames as they are.

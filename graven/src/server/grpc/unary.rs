@@ -34,7 +34,7 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             .await
         }
         "Streams" => {
-            read(app, body, |store, request: wire::StreamsRequest| {
+            read_much(app, body, |store, request: wire::StreamsRequest| {
                 let default = StreamListRequest::default().limit;
                 let page = store.streams(&StreamListRequest {
                     prefix: request.prefix.into(),
@@ -87,7 +87,9 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             })
             .await
         }
-        "Stats" => read(app, body, |store, _: wire::StatsRequest| Ok(words::stats(&store.stats()))).await,
+        "Stats" => {
+            read_much(app, body, |store, _: wire::StatsRequest| Ok(words::stats(&store.stats()))).await
+        }
         "Info" => read(app, body, |store, _: wire::InfoRequest| Ok(words::info(store.info()))).await,
         _ => Err(Error::new(Code::NotFound, "there is no such method")),
     }
@@ -106,6 +108,16 @@ async fn append(app: Arc<App>, body: Body) -> Result<Response<Body>> {
 }
 
 async fn read<Asked: Message + Default + 'static, Answered: Message>(
+    app: Arc<App>,
+    body: Body,
+    work: impl FnOnce(&Store, Asked) -> Result<Answered> + Send + 'static,
+) -> Result<Response<Body>> {
+    let asked = Messages::only(app.clone(), body).await?;
+    let text = app.read_short(move |store| Ok(message(&work(store, asked)?))).await?;
+    Ok(whole(app.answers.hold(text).await))
+}
+
+async fn read_much<Asked: Message + Default + 'static, Answered: Message>(
     app: Arc<App>,
     body: Body,
     work: impl FnOnce(&Store, Asked) -> Result<Answered> + Send + 'static,
