@@ -3,6 +3,7 @@
 mod cloudevent;
 mod cursor;
 mod leaf;
+mod message;
 mod reseal;
 mod segment;
 
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
         mutations: 20_000,
     },
     Target { name: "leaf", run: leaf::run, seeds: leaf::seeds, mutations: 200_000 },
+    Target { name: "message", run: message::run, seeds: message::seeds, mutations: 400_000 },
     Target { name: "recovery", run: segment::as_is, seeds: segment::seeds, mutations: 4_000 },
     Target { name: "frame", run: segment::with_checksums_that_hold, seeds: segment::seeds, mutations: 4_000 },
 ];

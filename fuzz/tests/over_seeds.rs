@@ -15,7 +15,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor cloudevent cloudevent_batch leaf recovery frame }
+targets! { cursor cloudevent cloudevent_batch leaf message recovery frame }
 
 #[test]
 fn every_target_is_tested_here_and_has_a_binary() {
