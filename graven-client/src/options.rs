@@ -8,6 +8,9 @@ use tonic::transport::Endpoint;
 /// Bytes a server may send ahead on one stream before its events are taken. What a slow reader holds of memory.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
+/// Bytes of one HTTP/2 frame: fewer, larger ones for what is read in bulk.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
 /// No bound on top of those of the streams: with one, followers whose events wait to be taken would bring every other
 /// read on the connection to a halt, that of their own consumer among them.
 const CONNECTION_WINDOW_BYTES: u32 = i32::MAX as u32;
@@ -105,6 +108,7 @@ impl Options {
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
             .http2_keep_alive_interval(self.keep_alive_interval)
             .keep_alive_timeout(self.keep_alive_timeout)
             .keep_alive_while_idle(true))
