@@ -25,6 +25,9 @@ use Bound::{AtLeast, AtMost};
 const GOALS: &[Goal] = &[
     goal("append 1 × 1, gRPC over UmaDB", AtLeast(2.0), "×", |run| rate(run, "append-1x1", CALLS, "UmaDB")),
     goal("append 1 × 1, p50 of UmaDB's", AtMost(0.55), "×", |run| p50(run, "append-1x1", CALLS, "UmaDB")),
+    goal("append 1 × 1, system calls", AtMost(13.0), "calls", |run| {
+        fact(run, "System calls", "Graven, gRPC").map(|fact| fact.values.median)
+    }),
     goal("append 8 × 1, gRPC over UmaDB", AtLeast(2.2), "×", |run| rate(run, "append-8x1", CALLS, "UmaDB")),
     goal("append 64 × 1, client over UmaDB", AtLeast(8.0), "×", |run| {
         rate(run, "append-64x1", CLIENT, "UmaDB")

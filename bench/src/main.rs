@@ -4,6 +4,7 @@
 //! Read in this order: `target` (what is measured), `events` (with what), `load` (how), `run` (in which order),
 //! `result`, `report`.
 
+mod calls;
 mod events;
 mod goals;
 mod import_data;

@@ -127,6 +127,11 @@ impl Product {
 }
 
 impl Running {
+    /// Whether it is a process of its own.
+    pub(crate) fn is_server(&self) -> bool {
+        !matches!(self.product, Product::Floor | Product::Library)
+    }
+
     /// Stops it as its users would and waits.
     ///
     /// # Errors

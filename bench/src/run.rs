@@ -1,5 +1,6 @@
 //! The run: what is done, in which order, for how long.
 
+use crate::calls::Count;
 use crate::load::{Contender, Sample, Work, fill, first_answer};
 use crate::process::{disk_bytes, resident_bytes};
 use crate::products::{Installed, Product, Running};
@@ -132,7 +133,25 @@ impl Runner {
             )
             .await?;
         }
+        if self.wants("append-1x1") {
+            self.calls(&running).await?;
+        }
         stop(running)
+    }
+
+    /// How often a lone append enters the kernel.
+    async fn calls(&mut self, running: &[Running]) -> Result<()> {
+        let work = Work::Append { clients: 1, batch: 1 };
+        for product in running.iter().filter(|product| product.is_server()) {
+            let target = self.usual_target(product)?;
+            let mut contender = Contender::connect(Arc::clone(&target), work).await?;
+            contender.slot(work, self.scale.slot / 4).await?;
+            let count = Count::begin(&target.processes(), &self.dir)?;
+            let sample = contender.slot(work, self.scale.slot).await?;
+            let calls = count.end()? as f64 / sample.done.max(1) as f64;
+            self.fact("System calls of a lone append, in the server", target.name(), &[calls], "calls");
+        }
+        Ok(())
     }
 
     async fn filled(&mut self) -> Result<()> {
@@ -367,7 +386,7 @@ fn targets(
     fits: impl Fn(&dyn Target) -> bool,
 ) -> Vec<(Arc<dyn Target>, bool)> {
     let all = running.iter().flat_map(|product| {
-        let is_server = !matches!(product.product, Product::Floor | Product::Library);
+        let is_server = product.is_server();
         product.targets.iter().map(move |target| (Arc::clone(target), is_server))
     });
     let ask: Ask = work.ask();
