@@ -127,8 +127,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         facts: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(runner.run())?;
+    let outcome = runtime.block_on(runner.run());
     runtime.shutdown_background();
+    if outcome.is_err() {
+        // What the servers said goes with their folder.
+        server::print_logs(&dir.0);
+    }
+    outcome?;
 
     let flag = if arguments.smoke {
         " --smoke"

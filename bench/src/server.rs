@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 #[cfg(feature = "peers")]
 use std::net::TcpListener;
@@ -112,7 +112,7 @@ impl Server {
     }
 
     fn words(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
@@ -126,6 +126,20 @@ impl Drop for Server {
             }
             let _ = self.child.kill();
             let _ = self.child.wait();
+        }
+    }
+}
+
+/// Prints the last lines of every server's log below a folder.
+pub(crate) fn print_logs(dir: &Path) {
+    for path in fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            print_logs(&path);
+        } else if path.file_name().is_some_and(|name| name == "log") {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("{}:", path.display());
+            lines.iter().skip(lines.len().saturating_sub(10)).for_each(|line| eprintln!("  {line}"));
         }
     }
 }

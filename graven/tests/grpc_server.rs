@@ -4,7 +4,7 @@ mod grpc_support;
 mod support;
 
 use bytes::Bytes;
-use grpc_support::{append, connect, event, fill, model, read_stream, refused, soon, wire};
+use grpc_support::{all, append, connect, event, fill, model, read_stream, refused, soon, wire};
 use model::{Code, Expected, Revision, StreamState};
 use std::io::{Read, Write};
 use support::Server;
@@ -176,4 +176,22 @@ async fn reflection_describes_the_interface() {
         panic!("a file")
     };
     assert!(!files.file_descriptor_proto.is_empty());
+}
+
+#[tokio::test]
+async fn connections_beyond_those_with_wide_windows_are_served_all_the_same() {
+    let server = Server::start();
+    let mut open = Vec::new();
+    for _ in 0..260 {
+        let mut client = connect(&server).await;
+        client.info(wire::InfoRequest {}).await.unwrap();
+        open.push(client);
+    }
+    // Many windows' worth in one message.
+    let large = event("Large", &format!("\"{}\"", "x".repeat(2 << 20)));
+    let last = open.last_mut().unwrap();
+    let receipt = soon(last.append(append("s", Expected::Any, vec![large]))).await.unwrap().into_inner();
+    assert_eq!(receipt.appended, 1);
+    let pages = all(last.read(read_stream("s")).await.unwrap().into_inner()).await;
+    assert_eq!(pages.iter().map(|page| page.events.len()).sum::<usize>(), 1);
 }

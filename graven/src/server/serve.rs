@@ -39,6 +39,13 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 
+/// The same where very many connections are open: what HTTP/2 does not let a server fall below.
+const NARROW_WINDOW_BYTES: u32 = 65_535;
+
+/// HTTP/2 connections at a time with wide windows. What all clients together can make the server hold beside the room of
+/// the bodies is half a gigabyte in wide windows, and less than that in the narrow ones of all others.
+const WIDE_CONNECTIONS_MAX: usize = 256;
+
 /// Calls of one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 256;
 
@@ -78,7 +85,11 @@ pub(crate) async fn serve(
     let connections_max = options.connections_max;
     let grace = options.shutdown_grace;
     let app = Arc::new(App::new(store, options, stopping).context("the system gives no randomness")?);
-    let services = Services { router: routes::router(app.clone()), grpc: grpc::Grpc::new(app.clone())? };
+    let services = Services {
+        router: routes::router(app.clone()),
+        grpc: grpc::Grpc::new(app.clone())?,
+        wide: Arc::new(Semaphore::new(WIDE_CONNECTIONS_MAX)),
+    };
     let room = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -159,6 +170,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Services {
     router: Router,
     grpc: grpc::Grpc,
+    /// Room for connections with wide windows.
+    wide: Arc<Semaphore>,
 }
 
 async fn connection(app: Arc<App>, services: Services, mut stream: TcpStream) {
@@ -219,7 +232,12 @@ async fn serve_http1(app: &App, router: Router, socket: TokioIo<PatientSocket>) 
 
 /// gRPC, and the same paths as over HTTP/1.
 async fn serve_http2(app: &App, services: Services, socket: TokioIo<PatientSocket>) -> hyper::Result<()> {
-    let Services { router, grpc } = services;
+    let Services { router, grpc, wide } = services;
+    let wide = wide.try_acquire();
+    let (stream_window, connection_window) = match wide {
+        Ok(_) => (STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES),
+        Err(_) => (NARROW_WINDOW_BYTES, NARROW_WINDOW_BYTES),
+    };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let (grpc, router) = (grpc.clone(), router.clone());
@@ -233,8 +251,8 @@ async fn serve_http2(app: &App, services: Services, socket: TokioIo<PatientSocke
     let serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_send_buf_size(SEND_BYTES_MAX)
         .max_header_list_size(limits::HTTP_HEAD_BYTES_MAX as u32)
