@@ -1,9 +1,12 @@
-//! [`NewEvent`]: what a producer hands in. [`StoredEvent`]: what the log gives back.
+//! [`NewEvent`]: what a producer hands in. [`StoredEvent`]: what the log gives back. [`EventRef`]: the same, borrowed.
+
+mod borrowed;
 
 use crate::ids::{EventId, Position, Revision, StreamName, Text};
 use crate::time::Timestamp;
 use bytes::Bytes;
 
+pub use borrowed::{ContentTypeRef, EventRef, TagsRef};
 pub use graven_proof::leaf::{CheckState, Kind};
 
 /// Media type of an event's payload.
@@ -22,11 +25,7 @@ impl ContentType {
     /// The media type as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match self {
-            ContentType::Json => "application/json",
-            ContentType::Binary => "application/octet-stream",
-            ContentType::Other(text) => text,
-        }
+        self.borrowed().as_str()
     }
 
     /// Wraps a media type; the two common ones become their own variants.
@@ -42,13 +41,16 @@ impl ContentType {
     /// True if the payload is JSON text: `application/json` or a `+json` suffix, in either case (RFC 2045).
     #[must_use]
     pub fn is_json(&self) -> bool {
+        self.borrowed().is_json()
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> ContentTypeRef<'_> {
         match self {
-            ContentType::Json => true,
-            ContentType::Binary => false,
-            ContentType::Other(text) => {
-                let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-                essence == "application/json" || essence.ends_with("+json")
-            }
+            ContentType::Json => ContentTypeRef::Json,
+            ContentType::Binary => ContentTypeRef::Binary,
+            ContentType::Other(text) => ContentTypeRef::Other(text),
         }
     }
 }
@@ -136,11 +138,6 @@ impl StoredEvent {
     /// Bytes a page accounts for this event: payload, metadata and names.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.event.data.len()
-            + self.event.metadata.len()
-            + self.event.event_type.len()
-            + self.stream.as_str().len()
-            + self.event.tags.iter().map(|tag| tag.len()).sum::<usize>()
-            + 64
+        EventRef::from(self).size_bytes()
     }
 }

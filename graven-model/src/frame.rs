@@ -191,7 +191,8 @@ impl Events {
             return None;
         }
         let record = Record::decode(body)?;
-        let event = record.to_event(self.next, frame.commit_time, &self.bytes, &mut self.names)?;
+        let event =
+            record.event(self.next, frame.commit_time).to_stored(&self.bytes, &mut self.names).ok()?;
         self.at += head.total();
         self.next += 1;
         Some(event)

@@ -149,6 +149,15 @@ impl StreamName {
     /// metadata stream of a metadata stream.
     pub fn new(name: impl Into<Text>) -> Result<StreamName> {
         let name = name.into();
+        StreamName::check(&name)?;
+        Ok(StreamName(name))
+    }
+
+    /// Checks a name that nobody keeps.
+    ///
+    /// # Errors
+    /// As [`StreamName::new`].
+    pub fn check(name: &str) -> Result<()> {
         let refuse = |what: String| Err(Error::new(Code::InvalidStreamName, what));
         if name.is_empty() {
             return refuse("stream name is empty".into());
@@ -158,13 +167,14 @@ impl StreamName {
                 .expected(format!("at most {} bytes", limits::STREAM_NAME_BYTES_MAX))
                 .found(format!("{} bytes", name.len())));
         }
-        if name.chars().any(char::is_control) {
+        let beyond_ascii = || !name.is_ascii() && name.chars().any(char::is_control);
+        if name.bytes().any(|byte| byte.is_ascii_control()) || beyond_ascii() {
             return refuse(format!("stream name {name:?} holds a control character"));
         }
-        if &*name == "$all" || &*name == "$$" || name.starts_with("$$$$") {
+        if name == "$all" || name == "$$" || name.starts_with("$$$$") {
             return refuse(format!("stream name {name:?} is reserved"));
         }
-        Ok(StreamName(name))
+        Ok(())
     }
 
     /// Checks bytes from outside: UTF-8 first, then as [`StreamName::new`].

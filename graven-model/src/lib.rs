@@ -23,11 +23,13 @@ pub use append::{
 };
 pub use cursor::Cursor;
 pub use error::{Code, Error, Result};
-pub use event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
+pub use event::{
+    CheckState, ContentType, ContentTypeRef, EventRef, Kind, NewEvent, SchemaRef, StoredEvent, TagsRef,
+};
 pub use ids::{EventId, Position, Revision, StreamName, Text};
 pub use names::Names;
 pub use read::{
-    Direction, EventFilter, FollowRequest, FollowStep, Page, Pattern, Query, QueryItem, ReadRequest,
+    Direction, EventFilter, FollowRequest, FollowStep, Page, PageEnd, Pattern, Query, QueryItem, ReadRequest,
     Selector, Start,
 };
 pub use store::{

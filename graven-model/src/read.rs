@@ -205,6 +205,21 @@ pub struct Page {
     pub last_revision: Option<Revision>,
 }
 
+/// What there is to say of a page once its events were handed out one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageEnd {
+    /// Events handed out.
+    pub events: usize,
+    /// Position of the last of them.
+    pub last_position: Option<Position>,
+    /// As [`Page::next`].
+    pub next: Option<Start>,
+    /// As [`Page::head`].
+    pub head: Position,
+    /// As [`Page::last_revision`].
+    pub last_revision: Option<Revision>,
+}
+
 /// Which events to follow, from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowRequest {

@@ -3,8 +3,8 @@
 use crate::{unknown, wire};
 use bytes::Bytes;
 use graven_model::{
-    CheckState, Code, ContentType, Error, EventId, Kind, NewEvent, Position, Result, Revision, SchemaRef,
-    StoredEvent, StreamName, Text, Timestamp,
+    CheckState, Code, ContentType, ContentTypeRef, Error, EventId, Kind, NewEvent, Position, Result,
+    Revision, SchemaRef, StoredEvent, StreamName, Text, Timestamp,
 };
 
 /// The 16 bytes of an event id.
@@ -21,9 +21,9 @@ pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId> {
 }
 
 /// Media type as it stands on the wire: nothing for the most common one.
-pub(crate) fn content_type_text(content_type: &ContentType) -> &str {
+pub(crate) fn content_type_text(content_type: ContentTypeRef<'_>) -> &str {
     match content_type {
-        ContentType::Json => "",
+        ContentTypeRef::Json => "",
         other => other.as_str(),
     }
 }
@@ -96,7 +96,7 @@ impl From<&NewEvent> for wire::NewEvent {
             stream: 0,
             id: Bytes::copy_from_slice(&event.id.0),
             r#type: event.event_type.to_string(),
-            content_type: content_type_text(&event.content_type).to_owned(),
+            content_type: content_type_text(event.content_type.borrowed()).to_owned(),
             data: event.data.clone(),
             metadata: event.metadata.clone(),
             tags: strings(&event.tags),
@@ -146,7 +146,7 @@ impl From<&StoredEvent> for wire::StoredEvent {
             committed_at: stored.committed_at.micros(),
             id: Bytes::copy_from_slice(&event.id.0),
             r#type: event.event_type.to_string(),
-            content_type: content_type_text(&event.content_type).to_owned(),
+            content_type: content_type_text(event.content_type.borrowed()).to_owned(),
             data: event.data.clone(),
             metadata: event.metadata.clone(),
             tags: strings(&event.tags),

@@ -94,7 +94,7 @@ fn event_length(stream: u32, event: &NewEvent) -> usize {
     number_length(stream.into())
         + some_bytes_length(event.id.0.len())
         + bytes_length(event.event_type.len())
-        + bytes_length(content_type_text(&event.content_type).len())
+        + bytes_length(content_type_text(event.content_type.borrowed()).len())
         + bytes_length(event.data.len())
         + bytes_length(event.metadata.len())
         + tags
@@ -108,7 +108,7 @@ fn event_fields(out: &mut Vec<u8>, stream: u32, event: &NewEvent) {
     number(out, 1, stream.into());
     some_bytes(out, 2, &event.id.0);
     bytes(out, 3, event.event_type.as_bytes());
-    bytes(out, 4, content_type_text(&event.content_type).as_bytes());
+    bytes(out, 4, content_type_text(event.content_type.borrowed()).as_bytes());
     bytes(out, 5, &event.data);
     bytes(out, 6, &event.metadata);
     for tag in &event.tags {

@@ -5,11 +5,12 @@ mod decode;
 use crate::{encode, session, status, wire};
 use bytes::Bytes;
 use graven_model::error::Details;
+use graven_model::frame::{NewRecord, RECORD_HEAD_BYTES, Record, Secrets, encode_record};
 use graven_model::{
     AppendRequest, CheckState, Code, Condition, ContentType, Direction, Error, EventFilter, EventId,
-    Expected, FailedCheck, Frames, Idempotency, Kind, NewEvent, Page, Pattern, Position, Query, QueryItem,
-    ReadRequest, Receipt, Revision, SchemaRef, Selector, Start, StoredEvent, StreamName, StreamReceipt,
-    StreamState, StreamWrite, Text, Timestamp,
+    Expected, FailedCheck, Frames, Idempotency, Kind, NewEvent, Page, PageEnd, Pattern, Position, Query,
+    QueryItem, ReadRequest, Receipt, Revision, SchemaRef, Selector, Start, StoredEvent, StreamName,
+    StreamReceipt, StreamState, StreamWrite, Text, Timestamp,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -282,6 +283,39 @@ proptest! {
         prop_assert_eq!(&encoded, &message.encode_to_vec());
         prop_assert!(encoded.len() <= encode::room(&page.events) + 64);
         prop_assert_eq!(Page::try_from(sent(&message)).unwrap(), page);
+    }
+
+    #[test]
+    fn a_record_is_encoded_as_the_event_it_holds(stored in stored_event(), salted: bool) {
+        let salts = vec![salted.then_some([9; 16]); stored.event.tags.len()];
+        let secrets = Secrets { tag_salts: &salts, stream_salt: salted.then_some([1; 16]), ..Secrets::default() };
+        let new = NewRecord {
+            stream: stored.stream.as_str(),
+            revision: stored.revision.0,
+            kind: stored.kind,
+            event: &stored.event,
+            secrets: &secrets,
+        };
+        let mut bytes = Vec::new();
+        encode_record(&mut bytes, 0, stored.position.0, &new);
+        let record = Record::decode(&bytes[RECORD_HEAD_BYTES..]).unwrap();
+        let (mut from_record, mut from_event) = (Vec::new(), Vec::new());
+        encode::event(&mut from_record, &record.event(stored.position.0, stored.committed_at.micros()));
+        encode::events(&mut from_event, &[stored]);
+        prop_assert_eq!(from_record, from_event);
+    }
+
+    #[test]
+    fn the_end_of_a_page_is_encoded_as_the_page_is(
+        next in option::of(start()),
+        head: u64,
+        last_revision: Option<u64>,
+    ) {
+        let (head, last_revision) = (Position(head), last_revision.map(Revision));
+        let (mut end, mut page) = (Vec::new(), Vec::new());
+        encode::page_end(&mut end, &PageEnd { events: 0, last_position: None, next, head, last_revision });
+        encode::page(&mut page, &Page { events: Vec::new(), next, head, last_revision });
+        prop_assert_eq!(end, page);
     }
 
     #[test]

@@ -36,14 +36,43 @@ impl Fetched {
 
     /// The event, sharing memory with the chunk it was read in.
     pub(crate) fn event(&self) -> Result<StoredEvent> {
-        self.event_of(&self.record()?, &mut Names::new())
+        self.record()?
+            .event(self.position, self.commit_time)
+            .to_stored(&self.body, &mut Names::new())
+            .map_err(|_| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
+    }
+}
+
+/// A record that was read and checked, where its reader holds it: for a read of many, which takes no share in anything.
+pub(crate) struct Peeked<'r> {
+    pub(crate) position: u64,
+    pub(crate) commit_time: i64,
+    body: &'r [u8],
+    /// What the body lies in.
+    pub(crate) memory: &'r Bytes,
+    segment: &'r Arc<Segment>,
+    offset: u64,
+}
+
+impl<'r> Peeked<'r> {
+    /// The record taken apart.
+    pub(crate) fn record(&self) -> Result<Record<'r>> {
+        Record::decode(self.body).ok_or_else(|| self.damaged("the record cannot be decoded"))
     }
 
-    /// The event of the record taken apart before; for a read of many, whose names repeat.
-    pub(crate) fn event_of(&self, record: &Record<'_>, names: &mut Names) -> Result<StoredEvent> {
-        record
-            .to_event(self.position, self.commit_time, &self.body, names)
-            .ok_or_else(|| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
+    /// A [`Code::Corrupted`] error that names file and byte.
+    pub(crate) fn damaged(&self, what: &str) -> Error {
+        damaged(self.segment, self.offset, what)
+    }
+
+    fn fetched(&self) -> Fetched {
+        Fetched {
+            position: self.position,
+            commit_time: self.commit_time,
+            body: self.memory.slice_ref(self.body),
+            segment: Arc::clone(self.segment),
+            offset: self.offset,
+        }
     }
 }
 
@@ -53,6 +82,8 @@ pub(crate) struct Reader {
     segment: Option<Arc<Segment>>,
     chunk: Bytes,
     chunk_start: u64,
+    /// The chunk before, if the record read last lies in it and its frame's header does not.
+    displaced: Option<Bytes>,
     frame: Option<(u64, Header)>,
     /// Bytes read at once.
     ahead: usize,
@@ -65,6 +96,7 @@ impl Reader {
             segment: None,
             chunk: Bytes::new(),
             chunk_start: 0,
+            displaced: None,
             frame: None,
             ahead: POINT_BYTES,
         }
@@ -76,13 +108,69 @@ impl Reader {
         self.frame = None;
     }
 
-    /// Reads the record of a position, whose byte offset the index knows.
+    /// Reads the record of a position, whose byte offset the index knows, to keep it.
+    ///
+    /// # Errors
+    /// As [`Reader::peek`].
+    pub(crate) fn fetch(&mut self, position: u64, offset: u32) -> Result<Fetched> {
+        self.peek(position, offset).map(|peeked| peeked.fetched())
+    }
+
+    /// Reads the record of a position, whose byte offset the index knows, to look at it.
     ///
     /// # Errors
     /// [`Code::Corrupted`] if what stands there is not that record; [`Code::Io`].
-    pub(crate) fn fetch(&mut self, position: u64, offset: u32) -> Result<Fetched> {
+    pub(crate) fn peek(&mut self, position: u64, offset: u32) -> Result<Peeked<'_>> {
         self.enter(position)?;
-        self.fetch_at(position, u64::from(offset))
+        let offset = u64::from(offset);
+        let near = offset.saturating_sub(frame::HEADER_BYTES as u64);
+        let before = (offset - near) as usize;
+        let head = self.bytes(near, before + frame::RECORD_HEAD_BYTES)?;
+        let head = head
+            .get(before..)
+            .and_then(RecordHead::decode)
+            .ok_or_else(|| self.damaged(offset, "the record is cut off"))?;
+        if head.total() > frame::FRAME_BYTES_MAX || u64::from(head.back) > offset {
+            return Err(self.damaged(offset, "the record's length cannot be"));
+        }
+        let body_offset = offset + frame::RECORD_HEAD_BYTES as u64;
+        let body = self.bytes(body_offset, head.length as usize)?;
+        if !frame::record_intact(head, position, body) {
+            return Err(self.damaged(offset, "the record's checksum does not hold"));
+        }
+        let start = (body_offset - self.chunk_start) as usize;
+        let commit_time = self.frame_at(offset - u64::from(head.back), position, offset)?;
+        let memory = self.displaced.as_ref().unwrap_or(&self.chunk);
+        Ok(Peeked {
+            position,
+            commit_time,
+            body: &memory[start..start + head.length as usize],
+            memory,
+            segment: self.segment(),
+            offset,
+        })
+    }
+
+    /// Reads the frame of the record at `offset`, unless it is known, and answers with its commit time. A chunk that has
+    /// to make room for it is kept.
+    fn frame_at(&mut self, frame_offset: u64, position: u64, offset: u64) -> Result<i64> {
+        self.displaced = None;
+        if self.frame.as_ref().is_none_or(|(at, _)| *at != frame_offset) {
+            if !self.holds(frame_offset, frame::HEADER_BYTES) {
+                self.displaced = Some(self.chunk.clone());
+            }
+            let header = Header::decode(self.bytes(frame_offset, frame::HEADER_BYTES)?)
+                .ok_or_else(|| self.damaged(offset, "the frame header is damaged"))?;
+            self.frame = Some((frame_offset, header));
+        }
+        match &self.frame {
+            Some((_, frame)) if frame.first <= position && position < frame.end() => Ok(frame.commit_time),
+            _ => Err(self.damaged(offset, "the record stands in a frame of other positions")),
+        }
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        damaged(self.segment(), offset, what)
     }
 
     /// The frame of the record read last, with the byte where it begins in its segment.
@@ -107,61 +195,47 @@ impl Reader {
         Ok(())
     }
 
-    fn fetch_at(&mut self, position: u64, offset: u64) -> Result<Fetched> {
-        let segment = Arc::clone(self.segment.as_ref().expect("a segment was entered"));
-        let bad = |what: &str| damaged(&segment, offset, what);
-        let near = offset.saturating_sub(frame::HEADER_BYTES as u64);
-        let head_bytes = self.bytes(near, (offset - near) as usize + frame::RECORD_HEAD_BYTES)?;
-        let head = head_bytes
-            .get((offset - near) as usize..)
-            .and_then(RecordHead::decode)
-            .ok_or_else(|| bad("the record is cut off"))?;
-        if head.total() > frame::FRAME_BYTES_MAX || u64::from(head.back) > offset {
-            return Err(bad("the record's length cannot be"));
+    /// Bytes of the current segment, from the chunk in hand or read with what lies ahead; short at the file's end.
+    fn bytes(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
+        if !self.holds(offset, length) {
+            self.read(offset, length)?;
         }
-        let body = self.bytes(offset + frame::RECORD_HEAD_BYTES as u64, head.length as usize)?;
-        if !frame::record_intact(head, position, &body) {
-            return Err(bad("the record's checksum does not hold"));
-        }
-        let frame_offset = offset - u64::from(head.back);
-        let header = match self.frame {
-            Some((at, header)) if at == frame_offset => header,
-            _ => {
-                let bytes = self.bytes(frame_offset, frame::HEADER_BYTES)?;
-                let header = Header::decode(&bytes).ok_or_else(|| bad("the frame header is damaged"))?;
-                self.frame = Some((frame_offset, header));
-                header
-            }
-        };
-        if position < header.first || position >= header.end() {
-            return Err(bad("the record stands in a frame of other positions"));
-        }
-        Ok(Fetched { position, commit_time: header.commit_time, body, segment, offset })
+        let rest = &self.chunk[(offset - self.chunk_start) as usize..];
+        Ok(&rest[..length.min(rest.len())])
     }
 
-    /// Bytes of the current segment, from the chunk in hand or read with what lies ahead; short at the file's end.
-    fn bytes(&mut self, offset: u64, length: usize) -> Result<Bytes> {
-        if let Some(start) = offset.checked_sub(self.chunk_start)
-            && let Ok(start) = usize::try_from(start)
-            && start + length <= self.chunk.len()
-        {
-            return Ok(self.chunk.slice(start..start + length));
-        }
-        let segment = self.segment.as_ref().expect("a segment was entered");
+    fn holds(&self, offset: u64, length: usize) -> bool {
+        offset
+            .checked_sub(self.chunk_start)
+            .is_some_and(|start| start + length as u64 <= self.chunk.len() as u64)
+    }
+
+    /// Reads a chunk that begins with these bytes.
+    fn read(&mut self, offset: u64, length: usize) -> Result<()> {
         let chunk_end = self.chunk_start + self.chunk.len() as u64;
         let goes_on =
             !self.chunk.is_empty() && (self.chunk_start..=chunk_end + POINT_BYTES as u64).contains(&offset);
-        self.ahead = if goes_on { (self.ahead * 4).min(SEQUENTIAL_BYTES) } else { POINT_BYTES };
-        let mut buffer = BytesMut::zeroed(length.max(self.ahead));
+        let ahead = if goes_on { (self.ahead * 4).min(SEQUENTIAL_BYTES) } else { POINT_BYTES };
+        let wanted = length.max(ahead);
+        // Memory that nobody shares is read into again.
+        let mut buffer = match std::mem::take(&mut self.chunk).try_into_mut() {
+            Ok(buffer) if buffer.capacity() >= wanted => buffer,
+            _ => BytesMut::with_capacity(wanted),
+        };
+        buffer.resize(wanted, 0);
+        let segment = self.segment();
         let read = segment.file.read_at(&mut buffer, offset).map_err(|error| {
             Error::io(format_args!("{} at byte {offset}", segment.path.display()), &error)
         })?;
         buffer.truncate(read);
-        let chunk = buffer.freeze();
-        let wanted = chunk.slice(..length.min(read));
-        self.chunk = chunk;
+        self.ahead = ahead;
+        self.chunk = buffer.freeze();
         self.chunk_start = offset;
-        Ok(wanted)
+        Ok(())
+    }
+
+    fn segment(&self) -> &Arc<Segment> {
+        self.segment.as_ref().expect("a segment was entered")
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::filter::Filter;
 use super::page::{self, Scan, Window};
+use super::sink::Gathered;
 use super::{select, start};
 use crate::append::Shared;
 use graven_model::{
@@ -104,6 +105,7 @@ impl Follower {
             },
             _ => None,
         };
+        let mut gathered = Gathered::default();
         let scanned = page::scan(
             &Scan {
                 sources: &self.shared.sources,
@@ -116,12 +118,13 @@ impl Follower {
                 bytes_max: self.request.page_bytes.clamp(1, limits::PAGE_BYTES_MAX),
             },
             self.next,
+            &mut gathered,
         )?;
         if scanned.next.is_some() {
             self.caught_up = false;
         }
         self.next = scanned.next.unwrap_or(head);
-        Ok(scanned.events)
+        Ok(gathered.events)
     }
 
     /// Waits until [`Follower::poll_next`] may have something. Does not block the runtime, and needs none.

@@ -8,5 +8,6 @@ pub(crate) mod frames;
 pub(crate) mod metadata;
 pub(crate) mod page;
 pub(crate) mod select;
+pub(crate) mod sink;
 mod start;
 pub(crate) mod streams;

@@ -2,13 +2,14 @@
 
 use super::filter::Filter;
 use super::metadata::StreamMetadata;
+use super::sink::{Each, Gathered, Sink};
 use super::{select, start};
 use crate::append::{Pending, Shared, Sources};
 use crate::index::StreamFrom;
-use crate::log::reader::{Fetched, Reader};
+use crate::log::reader::{Peeked, Reader};
 use graven_model::{
-    Code, Direction, Error, Names, Page, Position, ReadRequest, Result, Revision, Selector, Start,
-    StoredEvent, StreamName, limits,
+    Code, Direction, Error, EventRef, Page, PageEnd, Position, ReadRequest, Result, Revision, Selector,
+    Start, StreamName, limits,
 };
 
 /// Reads one page.
@@ -17,6 +18,30 @@ use graven_model::{
 /// [`Code::StreamNotFound`], [`Code::StreamDeleted`], [`Code::StreamTombstoned`] for a stream that cannot be read; the
 /// `Invalid…` code of a bound that is exceeded; [`Code::Corrupted`], [`Code::Io`].
 pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<Page> {
+    let mut gathered = Gathered::default();
+    let PageEnd { next, head, last_revision, .. } = read_into(shared, request, None, &mut gathered)?;
+    Ok(Page { events: gathered.events, next, head, last_revision })
+}
+
+/// Reads one page of what lies below a position and hands its events to `each`, in order.
+///
+/// # Errors
+/// As [`read`]. Some events may have been handed out before.
+pub(crate) fn read_each(
+    shared: &Shared,
+    request: &ReadRequest,
+    below: Option<Position>,
+    each: impl FnMut(&EventRef<'_>),
+) -> Result<PageEnd> {
+    read_into(shared, request, below, &mut Each(each))
+}
+
+fn read_into(
+    shared: &Shared,
+    request: &ReadRequest,
+    below: Option<Position>,
+    sink: &mut impl Sink,
+) -> Result<PageEnd> {
     if request.limit == 0 || request.limit > limits::PAGE_EVENTS_MAX {
         return Err(Error::new(Code::InvalidLimit, "the number of events a page is out of bounds")
             .expected(format!("1 to {}", limits::PAGE_EVENTS_MAX))
@@ -26,6 +51,7 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<Page> {
     let filter = Filter::compile(&request.filter)?;
     let sources = &shared.sources;
     let head = shared.head();
+    let end = below.map_or(head, |below| head.min(below.0));
     let window = match &request.selector {
         Selector::Stream(stream) => Some(Window::of(shared, head, stream)?),
         _ => None,
@@ -40,12 +66,12 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<Page> {
         }
         (_, _, start) => start,
     };
-    let from = start::resolve(sources, head, &request.selector, start, request.direction)?;
+    let from = start::resolve(sources, end, &request.selector, start, request.direction)?;
     let scan = match from {
         Some(from) => scan(
             &Scan {
                 sources,
-                head,
+                head: end,
                 selector: &request.selector,
                 filter: &filter,
                 window: window.as_ref(),
@@ -54,20 +80,22 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<Page> {
                 bytes_max: request.bytes_max.clamp(1, limits::PAGE_BYTES_MAX),
             },
             from,
+            sink,
         )?,
         None => Scanned::default(),
     };
-    let at_the_end = match (&window, scan.events.last(), request.direction) {
-        (Some(window), Some(event), Direction::Forward) => event.revision.0 >= window.last,
-        (Some(window), Some(event), Direction::Backward) => event.revision.0 <= window.first,
+    let at_the_end = match (&window, scan.last, request.direction) {
+        (Some(window), Some(last), Direction::Forward) => last.revision.0 >= window.last,
+        (Some(window), Some(last), Direction::Backward) => last.revision.0 <= window.first,
         _ => false,
     };
     let next = scan
         .next
         .filter(|_| !at_the_end)
-        .map(|position| next_start(&request.selector, request.direction, &scan.events, position));
-    Ok(Page {
+        .map(|position| next_start(&request.selector, request.direction, scan.last, position));
+    Ok(PageEnd {
         events: scan.events,
+        last_position: scan.last.map(|last| last.position),
         next,
         head: Position(head),
         last_revision: window.map(|window| Revision(window.last)),
@@ -75,8 +103,8 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<Page> {
 }
 
 /// Where the next page begins: by revision for a stream, by position otherwise.
-fn next_start(selector: &Selector, direction: Direction, events: &[StoredEvent], position: u64) -> Start {
-    match (selector, events.last(), direction) {
+fn next_start(selector: &Selector, direction: Direction, last: Option<Place>, position: u64) -> Start {
+    match (selector, last, direction) {
         (Selector::Stream(_), Some(last), Direction::Forward) => Start::Revision(last.revision.next()),
         (Selector::Stream(_), Some(last), Direction::Backward) if last.revision.0 > 0 => {
             Start::Revision(Revision(last.revision.0 - 1))
@@ -155,19 +183,27 @@ pub(crate) struct Scan<'a> {
     pub(crate) bytes_max: usize,
 }
 
-/// What a scan found, and the position it goes on from, if it did not reach its end.
+/// How many events a scan found, the last of them, and the position it goes on from, if it did not reach its end.
 #[derive(Default)]
 pub(crate) struct Scanned {
-    pub(crate) events: Vec<StoredEvent>,
+    events: usize,
+    last: Option<Place>,
     pub(crate) next: Option<u64>,
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy)]
+struct Place {
+    position: Position,
+    revision: Revision,
 }
 
 /// Candidates fetched in one step.
 const STEP: usize = 512;
 
 /// Reads from a position on, in either direction, until a bound or the end is reached.
-pub(crate) fn scan(scan: &Scan<'_>, from: u64) -> Result<Scanned> {
-    let mut found = Found { scan, events: Vec::new(), names: Names::new(), bytes: 0, looked_at: 0 };
+pub(crate) fn scan(scan: &Scan<'_>, from: u64, sink: &mut impl Sink) -> Result<Scanned> {
+    let mut found = Found { scan, sink, events: 0, last: None, bytes: 0, looked_at: 0 };
     let mut reader = Reader::new(&scan.sources.log);
     let mut from = from;
     let mut candidates = Vec::new();
@@ -178,19 +214,18 @@ pub(crate) fn scan(scan: &Scan<'_>, from: u64) -> Result<Scanned> {
         offsets.clear();
         scan.sources.index.offsets(&candidates, &mut offsets);
         for (position, offset) in candidates.iter().zip(&offsets) {
-            let fetched = reader.fetch(*position, *offset)?;
-            match found.take(&fetched)? {
+            match found.take(&reader.peek(*position, *offset)?)? {
                 Taken::Looked => {}
-                Taken::Full => return Ok(Scanned { events: found.events, next: Some(*position) }),
-                Taken::End => return Ok(Scanned { events: found.events, next: None }),
+                Taken::Full => return Ok(found.until(Some(*position))),
+                Taken::End => return Ok(found.until(None)),
             }
         }
         match more {
             Some(next) if found.full() || found.looked_at >= limits::PAGE_SCAN_MAX => {
-                return Ok(Scanned { events: found.events, next: Some(next) });
+                return Ok(found.until(Some(next)));
             }
             Some(next) => from = next,
-            None => return Ok(Scanned { events: found.events, next: None }),
+            None => return Ok(found.until(None)),
         }
     }
 }
@@ -205,25 +240,29 @@ enum Taken {
     End,
 }
 
-struct Found<'a> {
+struct Found<'a, S> {
     scan: &'a Scan<'a>,
-    events: Vec<StoredEvent>,
-    names: Names,
+    sink: &'a mut S,
+    events: usize,
+    last: Option<Place>,
     bytes: usize,
     looked_at: u64,
 }
 
-impl Found<'_> {
+impl<S: Sink> Found<'_, S> {
+    fn until(&self, next: Option<u64>) -> Scanned {
+        Scanned { events: self.events, last: self.last, next }
+    }
+
     fn full(&self) -> bool {
-        self.events.len() >= self.scan.limit || self.bytes >= self.scan.bytes_max
+        self.events >= self.scan.limit || self.bytes >= self.scan.bytes_max
     }
 
     /// Positions that may belong to the read, from one on; returns where to go on, or `None` at the end.
     fn candidates(&self, from: u64, out: &mut Vec<u64>) -> Option<u64> {
         let Scan { sources, head, selector, direction, .. } = *self.scan;
-        let step = STEP
-            .min(if self.scan.filter.is_empty() { self.scan.limit - self.events.len() } else { STEP })
-            .max(1);
+        let step =
+            STEP.min(if self.scan.filter.is_empty() { self.scan.limit - self.events } else { STEP }).max(1);
         let forward = direction == Direction::Forward;
         match selector {
             Selector::All if forward => {
@@ -258,14 +297,14 @@ impl Found<'_> {
     }
 
     /// Takes an event if it belongs to the read and the page has room.
-    fn take(&mut self, fetched: &Fetched) -> Result<Taken> {
+    fn take(&mut self, peeked: &Peeked<'_>) -> Result<Taken> {
         self.looked_at += 1;
-        let record = fetched.record()?;
+        let record = peeked.record()?;
         if !select::selects(self.scan.selector, &record) {
             return Ok(Taken::Looked);
         }
         if let Some(window) = self.scan.window
-            && !window.shows(record.revision, fetched.commit_time)
+            && !window.shows(record.revision, peeked.commit_time)
         {
             let backward = self.scan.direction == Direction::Backward;
             return Ok(if backward && record.revision < window.first { Taken::End } else { Taken::Looked });
@@ -276,13 +315,17 @@ impl Found<'_> {
         if self.full() {
             return Ok(Taken::Full);
         }
-        let event = fetched.event_of(&record, &mut self.names)?;
+        let event = record.event(peeked.position, peeked.commit_time);
         let size = event.size_bytes();
-        if !self.events.is_empty() && self.bytes + size > self.scan.bytes_max {
+        if self.events > 0 && self.bytes + size > self.scan.bytes_max {
             return Ok(Taken::Full);
         }
+        self.sink
+            .take(&event, peeked.memory)
+            .map_err(|_| peeked.damaged("the record names a stream that cannot be"))?;
         self.bytes += size;
-        self.events.push(event);
+        self.events += 1;
+        self.last = Some(Place { position: event.position, revision: event.revision });
         Ok(Taken::Looked)
     }
 }

@@ -22,9 +22,9 @@ use bytes::Bytes;
 use graven_model::error::Details;
 use graven_model::event::ContentType;
 use graven_model::{
-    AppendRequest, Code, Error, EventId, Expected, FollowRequest, Frames, NewEvent, Page, Position,
-    ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent, StreamInfo,
-    StreamList, StreamListRequest, StreamName, StreamState, limits,
+    AppendRequest, Code, Error, EventId, EventRef, Expected, FollowRequest, Frames, NewEvent, Page, PageEnd,
+    Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
+    StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
@@ -194,6 +194,21 @@ impl Store {
     /// is exceeded; [`Code::Corrupted`] with file and byte; [`Code::Io`].
     pub fn read(&self, request: &ReadRequest) -> Result<Page> {
         page::read(&self.inner.shared, request)
+    }
+
+    /// Reads one page and hands its events to `each`, in order, where they lie in the memory they were read into: for
+    /// who passes them on, and need not keep them. The page is the one [`Store::read`] gives; with `below` it is made of
+    /// the events below that position, so that a read of many pages ends although the log grows.
+    ///
+    /// # Errors
+    /// As [`Store::read`]. Some events may have been handed out before.
+    pub fn read_each(
+        &self,
+        request: &ReadRequest,
+        below: Option<Position>,
+        each: impl FnMut(&EventRef<'_>),
+    ) -> Result<PageEnd> {
+        page::read_each(&self.inner.shared, request, below, each)
     }
 
     /// Reads whole frames as they are stored, from the one that holds a position: at least one if there is one, then as

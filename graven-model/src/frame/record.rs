@@ -1,11 +1,9 @@
 //! Records: one event each, inside a frame.
 
 use super::{RECORD_HEAD_BYTES, Tags};
-use crate::event::{CheckState, ContentType, Kind, NewEvent, SchemaRef, StoredEvent};
+use crate::event::{CheckState, ContentType, ContentTypeRef, EventRef, Kind, NewEvent, SchemaRef, TagsRef};
 use crate::ids::{EventId, Position, Revision};
-use crate::names::Names;
 use crate::time::Timestamp;
-use bytes::Bytes;
 
 /// A record's first twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +215,7 @@ pub struct Record<'a> {
     pub stream_salt: SaltedName,
     /// Type name.
     pub event_type: &'a str,
-    content_type: ContentCode<'a>,
+    content_type: ContentTypeRef<'a>,
     /// Schema version, id and check.
     pub schema: SchemaRef,
     /// The data is ciphertext.
@@ -236,13 +234,6 @@ pub struct Record<'a> {
     pub data: &'a [u8],
 }
 
-#[derive(Debug, Clone, Copy)]
-enum ContentCode<'a> {
-    Json,
-    Binary,
-    Other(&'a str),
-}
-
 impl<'a> Record<'a> {
     /// Takes a body apart; `None` if it does not have the shape of one. Never panics, whatever the bytes.
     #[must_use]
@@ -258,9 +249,9 @@ impl<'a> Record<'a> {
         let stream_salt = if has(FLAG_STREAM_SALT) { Some(input.array()?) } else { None };
         let event_type = input.text()?;
         let content_type = match input.byte()? {
-            0 => ContentCode::Other(input.text()?),
-            1 => ContentCode::Json,
-            2 => ContentCode::Binary,
+            0 => ContentTypeRef::Other(input.text()?),
+            1 => ContentTypeRef::Json,
+            2 => ContentTypeRef::Binary,
             _ => return None,
         };
         let schema = SchemaRef {
@@ -315,49 +306,29 @@ impl<'a> Record<'a> {
     /// Media type as text.
     #[must_use]
     pub fn content_type(&self) -> &'a str {
-        match self.content_type {
-            ContentCode::Json => "application/json",
-            ContentCode::Binary => "application/octet-stream",
-            ContentCode::Other(text) => text,
-        }
+        self.content_type.as_str()
     }
 
-    /// The event, its payload and metadata sharing the memory of `body`, which holds what this record was decoded from.
-    /// `None` if no stream can have its stream's name.
-    ///
-    /// # Panics
-    /// If the record was decoded from other memory.
+    /// The event it holds, at this position, committed at this time in microseconds since 1970.
     #[must_use]
-    pub fn to_event(
-        &self,
-        position: u64,
-        commit_time: i64,
-        body: &Bytes,
-        names: &mut Names,
-    ) -> Option<StoredEvent> {
-        Some(StoredEvent {
+    pub fn event(&self, position: u64, commit_time: i64) -> EventRef<'_> {
+        EventRef {
             position: Position(position),
-            stream: names.stream(self.stream).ok()?,
+            stream: self.stream,
             revision: Revision(self.revision),
             committed_at: Timestamp::from_micros(commit_time),
             kind: self.kind,
-            event: NewEvent {
-                id: EventId(self.id),
-                event_type: names.text(self.event_type),
-                content_type: match self.content_type {
-                    ContentCode::Json => ContentType::Json,
-                    ContentCode::Binary => ContentType::Binary,
-                    ContentCode::Other(text) => ContentType::Other(names.text(text)),
-                },
-                data: body.slice_ref(self.data),
-                metadata: if self.metadata.is_empty() { Bytes::new() } else { body.slice_ref(self.metadata) },
-                occurred_at: self.occurred_at.map(Timestamp::from_micros),
-                schema: self.schema,
-                tags: self.tags.iter().map(|(tag, _)| names.text(tag)).collect(),
-                data_subject: self.subject.map(|(name, _)| names.text(name)),
-                encrypted: self.encrypted,
-            },
-        })
+            id: EventId(self.id),
+            event_type: self.event_type,
+            content_type: self.content_type,
+            data: self.data,
+            metadata: self.metadata,
+            occurred_at: self.occurred_at.map(Timestamp::from_micros),
+            schema: self.schema,
+            tags: TagsRef::salted(&self.tags),
+            data_subject: self.subject.map(|(name, _)| name),
+            encrypted: self.encrypted,
+        }
     }
 }
 

@@ -84,7 +84,8 @@ proptest! {
         prop_assert_eq!(record.stream_salt, secrets.stream_salt);
         prop_assert_eq!(record.subject.and_then(|(_, salt)| salt), secrets.subject_salt);
         prop_assert_eq!(record.data_seed, [3; 16]);
-        let stored = record.to_event(position, 5, &body, &mut crate::Names::new()).unwrap();
+        let stored = record.event(position, 5).to_stored(&body, &mut crate::Names::new()).unwrap();
+        prop_assert_eq!(record.event(position, 5), crate::EventRef::from(&stored));
         prop_assert_eq!(&stored.event, &event);
         prop_assert_eq!(stored.revision.0, revision);
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use graven_model::{CheckState, Expected, Kind, StoredEvent, StreamState, Timestamp};
+use graven_model::{CheckState, EventRef, Expected, Kind, StoredEvent, StreamState, Timestamp};
 use std::io::Write as _;
 
 /// How events are written.
@@ -27,23 +27,26 @@ impl EventWriter {
     }
 
     /// Writes one event as a JSON object.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, stored: &StoredEvent) {
-        let event = &stored.event;
+    pub(super) fn write<'a>(&mut self, out: &mut Vec<u8>, event: impl Into<EventRef<'a>>) {
+        self.write_ref(out, &event.into());
+    }
+
+    fn write_ref(&mut self, out: &mut Vec<u8>, event: &EventRef<'_>) {
         out.extend_from_slice(b"{\"position\":");
-        number(out, stored.position.0);
+        number(out, event.position.0);
         out.extend_from_slice(b",\"stream\":");
-        string(out, stored.stream.as_str());
+        string(out, event.stream);
         out.extend_from_slice(b",\"revision\":");
-        number(out, stored.revision.0);
+        number(out, event.revision.0);
         out.extend_from_slice(b",\"id\":\"");
         display(out, event.id);
         out.extend_from_slice(b"\",\"type\":");
-        string(out, &event.event_type);
+        string(out, event.event_type);
         out.extend_from_slice(b",\"committed_at\":\"");
-        if self.committed_text.is_empty() || self.committed_at != stored.committed_at {
-            self.committed_at = stored.committed_at;
+        if self.committed_text.is_empty() || self.committed_at != event.committed_at {
+            self.committed_at = event.committed_at;
             self.committed_text.clear();
-            display(&mut self.committed_text, stored.committed_at);
+            display(&mut self.committed_text, event.committed_at);
         }
         out.extend_from_slice(&self.committed_text);
         out.push(b'"');
@@ -57,23 +60,24 @@ impl EventWriter {
         if !event.data.is_empty() {
             // JSON payloads were checked when they were appended; ciphertext only looks like them from outside.
             let is_json = event.content_type.is_json() && !event.encrypted;
-            self.payload(out, "data", &event.data, is_json);
+            self.payload(out, "data", event.data, is_json);
         }
         if !event.metadata.is_empty() {
             let is_json =
-                !self.form.base64 && serde_json::from_slice::<serde::de::IgnoredAny>(&event.metadata).is_ok();
-            self.payload(out, "metadata", &event.metadata, is_json);
+                !self.form.base64 && serde_json::from_slice::<serde::de::IgnoredAny>(event.metadata).is_ok();
+            self.payload(out, "metadata", event.metadata, is_json);
         }
-        if let Some((first, rest)) = event.tags.split_first() {
+        let mut tags = event.tags.iter();
+        if let Some(first) = tags.next() {
             out.extend_from_slice(b",\"tags\":[");
             string(out, first);
-            for tag in rest {
+            for tag in tags {
                 out.push(b',');
                 string(out, tag);
             }
             out.push(b']');
         }
-        if let Some(subject) = &event.data_subject {
+        if let Some(subject) = event.data_subject {
             out.extend_from_slice(b",\"data_subject\":");
             string(out, subject);
         }
@@ -89,7 +93,7 @@ impl EventWriter {
         if event.encrypted {
             out.extend_from_slice(b",\"encrypted\":true");
         }
-        if let Some(kind) = kind_name(stored.kind) {
+        if let Some(kind) = kind_name(event.kind) {
             out.extend_from_slice(b",\"kind\":\"");
             out.extend_from_slice(kind.as_bytes());
             out.push(b'"');

@@ -4,7 +4,7 @@ use super::feed::Feed;
 use super::{App, pace, stopping};
 use bytes::Bytes;
 use graven_engine::Store;
-use graven_model::{Code, Direction, Error, Page, Position, ReadRequest, Result, Start};
+use graven_model::{Code, Direction, Error, EventRef, PageEnd, Position, ReadRequest, Result};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
@@ -134,36 +134,78 @@ impl Reading {
         self.pages_left == 1 && pace::is_short(&self.request)
     }
 
-    /// The next page, and whether another one follows.
+    /// Hands the events of the next page to `each`; says how it ends, and whether another one follows.
     ///
     /// # Errors
-    /// As [`Store::read`].
-    pub(super) fn next(&mut self, store: &Store) -> Result<(Page, bool)> {
+    /// As [`Store::read_each`].
+    pub(super) fn next(&mut self, store: &Store, each: impl FnMut(&EventRef<'_>)) -> Result<(PageEnd, bool)> {
         self.request.limit = u32::try_from(self.left).unwrap_or(u32::MAX).min(self.page_events);
-        let mut page = store.read(&self.request)?;
-        let end = *self.end.get_or_insert(page.head);
-        let mut more = page.next.is_some();
+        let mut page = store.read_each(&self.request, self.end, each)?;
         if self.request.direction == Direction::Forward {
-            let inside = page.events.partition_point(|event| event.position < end);
-            more &= inside == page.events.len()
-                && page.events.last().is_none_or(|last| last.position.next() < end);
-            page.events.truncate(inside);
-            self.start_next(page.next);
-            if !more {
-                // What came since belongs to another read.
-                page.next = None;
-            }
-        } else {
-            self.start_next(page.next);
+            let end = *self.end.get_or_insert(page.head);
+            // What came since belongs to another read.
+            page.next = page.next.filter(|_| page.last_position.is_none_or(|last| last.next() < end));
         }
-        self.left -= page.events.len() as u64;
+        if let Some(next) = page.next {
+            self.request.start = next;
+        }
+        self.left -= page.events as u64;
         self.pages_left -= 1;
-        Ok((page, more && self.left > 0 && self.pages_left > 0))
+        Ok((page, page.next.is_some() && self.left > 0 && self.pages_left > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graven_engine::Options;
+    use graven_model::{
+        AppendRequest, EventFilter, EventId, Expected, NewEvent, Pattern, Selector, StreamName,
+    };
+
+    fn grow(store: &Store, from: u8, to: u8) {
+        for number in from..to {
+            let event =
+                NewEvent::json(EventId([number; 16]), if number < 5 { "Early" } else { "Late" }, "{}");
+            let stream = StreamName::new(format!("loan-{}", number % 2)).unwrap();
+            store.append(AppendRequest::to(stream, Expected::Any, [event])).unwrap();
+        }
     }
 
-    fn start_next(&mut self, next: Option<Start>) {
-        if let Some(next) = next {
-            self.request.start = next;
+    #[test]
+    fn a_read_forwards_ends_where_the_log_ended_when_it_began() {
+        let early = EventFilter {
+            event_type: Some(Pattern::Prefixes(vec!["Early".into()])),
+            ..EventFilter::default()
+        };
+        let stream = Selector::Stream(StreamName::new("loan-1").unwrap());
+        let cases = [
+            (Selector::All, EventFilter::default(), (0..10).collect::<Vec<_>>()),
+            (Selector::All, early, (0..5).collect()),
+            (Selector::Category("loan".into()), EventFilter::default(), (0..10).collect()),
+            (stream, EventFilter::default(), vec![1, 3, 5, 7, 9]),
+        ];
+        for (selector, filter, expected) in cases {
+            for limit in 1..12 {
+                let dir = tempfile::tempdir().unwrap();
+                let store = Store::open(dir.path(), Options::small()).unwrap();
+                grow(&store, 0, 10);
+                let request = ReadRequest::new(selector.clone()).filter(filter.clone()).limit(limit);
+                let mut reading = Reading::new(request, u64::MAX, u64::MAX);
+                let (mut positions, mut grown) = (Vec::new(), 10);
+                loop {
+                    let (page, more) =
+                        reading.next(&store, |event| positions.push(event.position.0)).unwrap();
+                    assert_eq!(page.head.0, u64::from(grown));
+                    assert_eq!(page.next.is_some(), more);
+                    if !more {
+                        break;
+                    }
+                    grow(&store, grown, grown + 3);
+                    grown += 3;
+                }
+                assert_eq!(positions, expected, "{selector:?}, {limit} events a page");
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ pub(super) async fn answer(app: Arc<App>, selector: Selector, options: ReadOptio
     let mut request = options.stream_of_pages(selector)?;
     request.limit = long_read::PAGE_EVENTS;
     request.bytes_max = long_read::PAGE_BYTES;
-    let lines = Lines { writer: EventWriter::new(form), reading: Reading::new(request, left, u64::MAX) };
+    let reading = Reading::new(request, left, u64::MAX);
+    let lines = Lines { writer: EventWriter::new(form), reading, room: 0 };
     let first = long_read::next(&app, lines).await?;
     let (feed, body) = feed::open();
     tokio::spawn(send_pages(app, first, feed));
@@ -51,16 +52,18 @@ fn error_line(error: &graven_model::Error) -> Bytes {
 struct Lines {
     writer: EventWriter,
     reading: Reading,
+    /// Bytes of the page before.
+    room: usize,
 }
 
 impl Pieces for Lines {
     fn next(&mut self, store: &graven_engine::Store) -> Result<Piece> {
-        let (page, more) = self.reading.next(store)?;
-        let mut bytes = Vec::with_capacity(page.events.iter().map(|event| event.size_bytes() + 200).sum());
-        for event in &page.events {
-            self.writer.write(&mut bytes, event);
+        let mut bytes = Vec::with_capacity(self.room);
+        let (page, more) = self.reading.next(store, |event| {
+            self.writer.write(&mut bytes, *event);
             bytes.push(b'\n');
-        }
-        Ok(Piece { bytes, tail: Bytes::new(), events: page.events.len(), more })
+        })?;
+        self.room = bytes.len();
+        Ok(Piece { bytes, tail: Bytes::new(), events: page.events, more })
     }
 }

@@ -1,7 +1,7 @@
 //! One page of events as JSON.
 
 use super::App;
-use super::json;
+use super::json::{self, EventWriter};
 use super::pace;
 use super::problem::Answer;
 use super::read_options::{ReadOptions, next_link};
@@ -38,11 +38,16 @@ fn encode(
     request: &ReadRequest,
     form: json::Form,
 ) -> graven_model::Result<(Vec<u8>, usize, Option<String>)> {
-    let page = store.read(request)?;
-    let size: usize = page.events.iter().map(|event| event.size_bytes() + 200).sum();
-    let mut out = Vec::with_capacity(size + 128);
-    out.extend_from_slice(b"{\"events\":");
-    json::events(&mut out, form, &page.events);
+    let mut out = b"{\"events\":[".to_vec();
+    let mut writer = EventWriter::new(form);
+    let mut first = true;
+    let page = store.read_each(request, None, |event| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        writer.write(&mut out, *event);
+    })?;
+    out.push(b']');
     let cursor = page.next.map(|next| Cursor::new(&request.selector, request.direction, next).encode());
     out.extend_from_slice(b",\"next\":");
     match &cursor {
@@ -56,7 +61,7 @@ fn encode(
         json::number(&mut out, revision.0);
     }
     out.push(b'}');
-    Ok((out, page.events.len(), cursor))
+    Ok((out, page.events, cursor))
 }
 
 /// A JSON answer that takes room among all answers until it is sent.

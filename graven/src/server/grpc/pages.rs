@@ -17,8 +17,8 @@ use graven_proto::{encode, page_bytes, wire};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Bytes of frames a message, when the caller does not say.
-const FRAMES_BYTES: usize = 1 << 20;
+/// Bytes of frames a message, when the caller does not say: what stays in the caches of both sides on its way.
+const FRAMES_BYTES: usize = 256 << 10;
 
 /// Reads pages of events. The first is read before the answer begins.
 ///
@@ -36,7 +36,7 @@ pub(super) async fn read(call: Call) -> Result<Response<Body>> {
         asked.page_bytes = PAGE_BYTES as u64;
     }
     let request = ReadRequest::try_from(asked)?;
-    let pages = EventPages(Reading::new(request, left, pages));
+    let pages = EventPages { reading: Reading::new(request, left, pages), room: FIRST_PAGE_ROOM };
     answer(app, pages, deadline).await
 }
 
@@ -64,19 +64,26 @@ async fn break_off(app: &App, feed: Feed, error: &Error) {
     feed.end_with(trailers(Some(error))).await;
 }
 
-struct EventPages(Reading);
+/// Room for the first page; for a later one there is as much as the one before took.
+const FIRST_PAGE_ROOM: usize = 4 << 10;
+
+struct EventPages {
+    reading: Reading,
+    room: usize,
+}
 
 impl Pieces for EventPages {
     fn next(&mut self, store: &Store) -> Result<Piece> {
-        let (page, more) = self.0.next(store)?;
-        let mut bytes = begin_message(encode::room(&page.events));
-        encode::page(&mut bytes, &page);
+        let mut bytes = begin_message(self.room);
+        let (page, more) = self.reading.next(store, |event| encode::event(&mut bytes, event))?;
+        encode::page_end(&mut bytes, &page);
         end_message(&mut bytes, 0);
-        Ok(Piece { bytes, tail: Bytes::new(), events: page.events.len(), more })
+        self.room = bytes.len();
+        Ok(Piece { bytes, tail: Bytes::new(), events: page.events, more })
     }
 
     fn is_short(&self) -> bool {
-        self.0.is_short()
+        self.reading.is_short()
     }
 }
 
@@ -152,6 +159,10 @@ impl Pieces for FramePages {
         encode::frames_head(&mut bytes, &frames);
         end_message(&mut bytes, frames.bytes.len());
         Ok(Piece { bytes, tail: frames.bytes, events: events as usize, more })
+    }
+
+    fn is_short(&self) -> bool {
+        self.bytes_max <= FRAMES_BYTES
     }
 }
 
