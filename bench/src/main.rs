@@ -37,8 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: &str = "\
 Usage: cargo xtask bench [--quick | --smoke] [OPTIONS]
 
-Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. Without --quick it takes an hour or so;
-with it, some minutes; --smoke is over in seconds and tells only that everything works.
+Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. Without --quick it takes a quarter of an
+hour; with it, some minutes; --smoke is over in seconds and tells only that everything works.
 
   --only KEY      only KEY and what is below it: append, append-64x1, read, condition, deliver, start, import, volume
   --targets A,B   only targets whose name contains one of these

@@ -132,6 +132,15 @@ impl Running {
         !matches!(self.product, Product::Floor | Product::Library)
     }
 
+    /// Whether its server does everything in one process.
+    pub(crate) fn is_one_process(&self) -> bool {
+        #[cfg(feature = "peers")]
+        if self.product == Product::MessageDb {
+            return false;
+        }
+        self.is_server()
+    }
+
     /// Stops it as its users would and waits.
     ///
     /// # Errors

@@ -43,11 +43,11 @@ impl Scale {
     };
     /// What is published.
     pub(crate) const FULL: Scale = Scale {
-        rounds: 9,
-        slot: Duration::from_secs(3),
+        rounds: 7,
+        slot: Duration::from_secs(2),
         filled: 1_300_000,
         imported: 1_000_000,
-        repetitions: 9,
+        repetitions: 5,
         volumes: &[1_000_000, 5_000_000, 10_000_000],
     };
     /// Enough to see that it works.
@@ -142,7 +142,7 @@ impl Runner {
     /// How often a lone append enters the kernel.
     async fn calls(&mut self, running: &[Running]) -> Result<()> {
         let work = Work::Append { clients: 1, batch: 1 };
-        for product in running.iter().filter(|product| product.is_server()) {
+        for product in running.iter().filter(|product| product.is_one_process()) {
             let target = self.usual_target(product)?;
             let mut contender = Contender::connect(Arc::clone(&target), work).await?;
             contender.slot(work, self.scale.slot / 4).await?;

@@ -10,6 +10,12 @@ use crate::target::By;
 use anyhow::Result;
 use std::time::Instant;
 
+/// Events appended before each kill.
+const TAIL: u64 = 100_000;
+
+/// Starts after a stop and after a kill, at the most: every one adds [`TAIL`] events.
+const STARTS_MAX: usize = 5;
+
 impl Runner {
     /// Fills one store up to each volume in turn; measures lone appends, point reads, memory, disk and starts there.
     ///
@@ -22,7 +28,7 @@ impl Runner {
             let at = format!("At {} events", count(volume));
             eprintln!("{at}");
             fill(&*self.usual_target(&running)?, filled, volume).await?;
-            filled = volume;
+            filled = filled.max(volume);
             let entities = volume / ENTITY_EVENTS;
             let works = [
                 ("append of one event, p50", Work::Append { clients: 1, batch: 1 }),
@@ -41,16 +47,24 @@ impl Runner {
             let share = disk_bytes(&data).1 as f64 / volume as f64;
             self.fact(&format!("{at}: disk, blocks that are not blank"), "Graven", &[share], "bytes/event");
             let (mut stopped, mut killed) = (Vec::new(), Vec::new());
-            for _ in 0..self.scale.repetitions {
+            for _ in 0..self.scale.repetitions.min(STARTS_MAX) {
                 let (running, millis) = self.timed_start().await?;
                 stopped.push(millis);
+                // Killed with events that no index file has yet.
+                fill(&*self.usual_target(&running)?, filled, filled + TAIL).await?;
+                filled += TAIL;
                 running.kill()?;
                 let (running, millis) = self.timed_start().await?;
                 killed.push(millis);
                 running.stop()?;
             }
             self.fact(&format!("{at}: start until the first answer"), "Graven", &stopped, "ms");
-            self.fact(&format!("{at}: start after a kill until the first answer"), "Graven", &killed, "ms");
+            self.fact(
+                &format!("{at}: start until the first answer after a kill 100 k events later"),
+                "Graven",
+                &killed,
+                "ms",
+            );
         }
         Ok(())
     }

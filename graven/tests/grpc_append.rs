@@ -4,10 +4,17 @@ mod grpc_support;
 mod support;
 
 use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _};
 use grpc_support::{Session, append, connect, event, fill, model, new_id, read_stream, refused, soon, wire};
 use model::error::Details;
 use model::{Code, Expected, Position, Query, Receipt, Revision, StreamState};
+use std::time::{Duration, Instant};
 use support::Server;
+use tonic::IntoStreamingRequest as _;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
 
 #[tokio::test]
 async fn an_append_is_durable_and_a_retry_gets_its_receipt() {
@@ -240,4 +247,42 @@ async fn a_deadline_ends_a_call() {
     let mut steps = client.subscribe(request).await.unwrap().into_inner();
     soon(steps.message()).await.unwrap().expect("caught up");
     assert_eq!(refused(soon(steps.message()).await).code, Code::Timeout);
+}
+
+/// An answer that overtakes the end of its call makes the server reset the stream; after a thousand of these it would take
+/// the client for an attacker and close the connection.
+#[tokio::test]
+async fn a_call_is_answered_after_its_end() {
+    const LATE: Duration = Duration::from_millis(200);
+    let server = Server::start();
+    let channel = Endpoint::from_shared(server.url().to_owned()).unwrap().connect().await.unwrap();
+    let request = append("s", Expected::Any, vec![event("T", "1")]);
+    let late_end = stream::once(tokio::time::sleep(LATE)).filter_map(async |()| None);
+    let messages = stream::iter([request]).chain(late_end);
+    let begun = Instant::now();
+    let answer = client_streaming(channel, messages).await;
+    assert_eq!(answer.unwrap().into_inner().appended, 1);
+    assert!(begun.elapsed() >= LATE);
+}
+
+#[tokio::test]
+async fn a_call_of_one_message_with_two_is_refused_and_stores_nothing() {
+    let server = Server::start();
+    let mut client = connect(&server).await;
+    let channel = Endpoint::from_shared(server.url().to_owned()).unwrap().connect().await.unwrap();
+    let request = append("s", Expected::Any, vec![event("T", "1")]);
+    let answer = client_streaming(channel, stream::iter([request.clone(), request])).await;
+    assert_eq!(refused(answer).code, Code::BadRequest);
+    assert_eq!(client.info(wire::InfoRequest {}).await.unwrap().into_inner().head, 0);
+}
+
+/// `Append`, as it would be called if it took many messages.
+async fn client_streaming(
+    channel: Channel,
+    messages: impl Stream<Item = wire::AppendRequest> + Send + 'static,
+) -> Result<tonic::Response<wire::Receipt>, tonic::Status> {
+    let mut service = Grpc::new(channel);
+    service.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/graven.v1.EventStore/Append");
+    service.client_streaming(messages.into_streaming_request(), path, ProstCodec::default()).await
 }

@@ -72,7 +72,13 @@ impl Messages {
     pub(super) async fn only_bytes(app: Arc<App>, body: Body) -> Result<HeldBody> {
         let mut messages = Messages::new(app, body, false);
         let message = poll_fn(|context| messages.poll_next(context)).await?;
-        message.ok_or_else(|| Error::new(Code::BadRequest, "the call has no message"))
+        let message = message.ok_or_else(|| Error::new(Code::BadRequest, "the call has no message"))?;
+        // An answer that overtakes the end of its question resets the stream, and a connection with many of these is
+        // taken for an attack.
+        match poll_fn(|context| messages.poll_next(context)).await? {
+            None => Ok(message),
+            Some(_) => Err(Error::new(Code::BadRequest, "the call has more than one message")),
+        }
     }
 
     /// The next message, with its room; `None` after the last.
