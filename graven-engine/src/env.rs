@@ -4,7 +4,7 @@
 //! [`Env::real`]; `graven-sim` brings one whose disk loses power and whose clock stands still. A clippy ban keeps
 //! other files from going round it.
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::fs;
@@ -231,6 +231,21 @@ pub enum MappedFile {
     Mapped(Mmap),
     /// Read into memory (simulated disks, empty files).
     Owned(Vec<u8>),
+}
+
+impl MappedFile {
+    /// Lets go of the memory the mapping has brought in. What is read next is brought in again, mostly from the page
+    /// cache: a file that was read through once does not stay in the process.
+    pub fn release(&self) {
+        if let MappedFile::Mapped(map) = self {
+            // SAFETY: the mapping is shared, of an immutable file and never written: every byte reads the same afterwards.
+            #[expect(unsafe_code, reason = "an advice about the one mapping of the engine")]
+            let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+            if let Err(error) = advised {
+                tracing::debug!(%error, "the memory of an index file stays mapped");
+            }
+        }
+    }
 }
 
 impl std::ops::Deref for MappedFile {

@@ -112,6 +112,11 @@ impl Part {
         if crc == section.crc { Verdict::Intact } else { Verdict::Damaged }
     }
 
+    /// Lets go of the memory of what was read of the file.
+    pub(super) fn release(&self) {
+        self.bytes.release();
+    }
+
     pub(super) fn base(&self) -> u64 {
         self.footer.base
     }

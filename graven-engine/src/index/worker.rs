@@ -12,13 +12,28 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Frozen parts that may wait for the flusher before the writer does: bounds memory.
 const FROZEN_MAX: usize = 8;
 /// Pause after a failed flush or merge.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often the set is asked for before what look-ups have brought into memory is let go: each brings in some tens of
+/// kilobytes at the most.
+const ASKED_BEFORE_RELEASE: u32 = 8_192;
+
+/// Files of so many bytes together may be in memory as a whole.
+const MAPPED_BYTES_MAX: u64 = 128 << 20;
+
+/// Lets go of the memory of the files, if they are larger together than what may be in memory. The bytes mostly stay in
+/// the page cache, where the system can take them without asking.
+fn release(set: &PartSet) {
+    if set.sealed.iter().map(|part| part.file_bytes).sum::<u64>() > MAPPED_BYTES_MAX {
+        set.sealed.iter().for_each(|part| part.release());
+    }
+}
 
 /// What threads and callers share. No lock is held during file I/O, but the read lock of a frozen part, which nobody
 /// writes.
@@ -31,6 +46,8 @@ pub(super) struct Shared {
     changed: Condvar,
     stop: AtomicBool,
     pub(super) damaged: AtomicBool,
+    /// How often the set was asked for.
+    asked: AtomicU32,
 }
 
 #[derive(Default)]
@@ -68,12 +85,17 @@ impl Shared {
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
         }
     }
 
     /// The parts as they are now; they stay readable as long as the set is held.
     pub(super) fn set(&self) -> Arc<PartSet> {
-        Arc::clone(&self.set.read())
+        let set = Arc::clone(&self.set.read());
+        if self.asked.fetch_add(1, Ordering::Relaxed) % ASKED_BEFORE_RELEASE == ASKED_BEFORE_RELEASE - 1 {
+            release(&set);
+        }
+        set
     }
 
     fn change_set(&self, change: impl FnOnce(&mut PartSet)) {

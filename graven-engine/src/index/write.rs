@@ -27,6 +27,17 @@ pub(super) struct Plan<'a> {
     pub(super) sources: Vec<Source<'a>>,
 }
 
+impl Plan<'_> {
+    /// Lets go of the memory of what was read of the sources.
+    fn release(&self) {
+        for source in &self.sources {
+            if let Source::Sealed(part) = source {
+                part.release();
+            }
+        }
+    }
+}
+
 /// Where the content comes from.
 pub(super) enum Source<'a> {
     Memory(SortedMemory<'a>),
@@ -60,11 +71,16 @@ fn write_file(env: &Env, path: &Path, plan: &Plan, footer: &mut Footer, stop: &A
     let file = env.disk.open(path, Open::Create)?;
     file.write_at(&header(), 0)?;
     let mut out = FileWriter { file: &*file, stop, footer, next: header().len() as u64 };
+    // A section that was read through is let go, so that a merge of large files does not hold them all.
     out.write_offsets(plan)?;
+    plan.release();
     out.write_ids(plan)?;
+    plan.release();
     out.write_streams(plan)?;
+    plan.release();
     for terms in Terms::ALL {
         out.write_terms(plan, terms)?;
+        plan.release();
     }
     let mut trailer = out.array(Kind::Trailer, None);
     trailer.bytes(plan.trailer)?;

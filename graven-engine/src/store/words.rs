@@ -26,7 +26,7 @@ impl Default for Options {
         Options {
             segment_bytes: 64 << 20,
             index_flush_events: 131_072,
-            heads_max: 262_144,
+            heads_max: 131_072,
             free_bytes_reserve: 64 << 20,
             env: Env::real(),
             create: true,

@@ -36,6 +36,9 @@ const BYTES_MAX: usize = 16 << 20;
 /// Appends taken in before the answers are looked at, so that a fast sender does not keep others from the thread.
 const TAKEN_AT_ONCE_MAX: usize = 256;
 
+/// Appends handed to the writer at once: fewer would wake it too often, with more it would wait while they are parsed.
+const GATHERED_MAX: usize = 16;
+
 /// Bytes of answers sent at once.
 const OUT_BYTES_MAX: usize = 32 << 10;
 
@@ -113,6 +116,7 @@ impl Session {
     fn take_in(&mut self, context: &mut Context<'_>) -> bool {
         let app = self.app.clone();
         let mut gathered = app.store.gather();
+        let mut in_hand = 0;
         for _ in 0..TAKEN_AT_ONCE_MAX {
             if !self.poll_parsing(context)
                 || !matches!(self.input, Input::Open)
@@ -126,6 +130,11 @@ impl Session {
                 Poll::Ready(Ok(Some(held))) if held.bytes.len() <= INLINE_BYTES_MAX => {
                     let (correlation, outcome) = hand_over(&held.bytes, |request| gathered.add(request));
                     self.wait_for(correlation, Stage::of(outcome), held);
+                    in_hand += 1;
+                    if in_hand == GATHERED_MAX {
+                        in_hand = 0;
+                        gathered = app.store.gather();
+                    }
                 }
                 Poll::Ready(Ok(Some(held))) => {
                     // What came before goes to the writer before it.
