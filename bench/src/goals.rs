@@ -1,4 +1,5 @@
-//! What Graven is to reach, and whether a run did. Against UmaDB the layout that serves UmaDB best counts.
+//! What Graven is to reach, whether a run did, and what stands in the way of what it missed. Against UmaDB the layout that
+//! serves UmaDB best counts.
 
 use crate::report::number;
 use crate::result::{Fact, Ratio, Row, Run, Spread};
@@ -74,6 +75,46 @@ const GOALS: &[Goal] = &[
     }),
 ];
 
+/// What stands in the way of a goal, by how its measure begins. From profiles of the runs that missed it.
+const CAUSES: &[(&str, &str)] = &[
+    (
+        "append 1 × 1",
+        "the disk's flush and HTTP/2 on both sides are nearly all of it; the server itself enters the kernel five times",
+    ),
+    ("append 8 × 1", "a call each: HTTP/2 on both sides takes the cores before the log does"),
+    (
+        "append 64 × 1,",
+        "the load shares two cores with the server, which takes 10 to 12 µs an event and waits a third of the time for the disk",
+    ),
+    (
+        "append 64 × 10, client over",
+        "both cores are full: 3 to 4 µs an event in the server, half of that in the load",
+    ),
+    (
+        "append 64 × 10, client, server",
+        "hashing and indexing are half of it; the rest is decoding, the frame, the socket, blank segments written ahead",
+    ),
+    (
+        "append 64 × 10, gRPC",
+        "both cores are full, and half of what they do is HTTP/2, which UmaDB has from the same library",
+    ),
+    ("append, one category", "as for 64 × 1"),
+    (
+        "read the whole log, events",
+        "one client decodes all of it, which is as much work as the server has with it",
+    ),
+    (
+        "read the whole log, frames",
+        "one client compares two checksums an event and copies its bytes twice on their way through HTTP/2",
+    ),
+    (
+        "start until",
+        "some 15 ms whatever the size: the blank rest of the last segment and the checksums of small index files are read",
+    ),
+    ("disk an event", "index files that are not merged yet"),
+    ("import into", "parsing and encoding need a core each, and the disk a share of both"),
+];
+
 const fn goal(
     measure: &'static str,
     bound: Bound,
@@ -85,7 +126,7 @@ const fn goal(
 
 /// A line a goal that the run can judge, below a head.
 pub(crate) fn table(run: &Run) -> Vec<Vec<String>> {
-    let mut rows = vec![["goal", "wanted", "found", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["goal", "wanted", "found", "", "in the way"].map(str::to_owned).to_vec()];
     for goal in GOALS {
         let Some(found) = (goal.found)(run) else { continue };
         let (wanted, reached) = match goal.bound {
@@ -98,9 +139,14 @@ pub(crate) fn table(run: &Run) -> Vec<Vec<String>> {
             wanted,
             format!("{} {}", number(found), goal.unit),
             word.to_owned(),
+            if reached { String::new() } else { cause(goal.measure).to_owned() },
         ]);
     }
     rows
+}
+
+fn cause(measure: &str) -> &'static str {
+    CAUSES.iter().find(|(begin, _)| measure.starts_with(begin)).map_or("", |(_, cause)| cause)
 }
 
 fn row<'a>(run: &'a Run, key: &str, name: &str) -> Option<&'a Row> {
@@ -128,4 +174,16 @@ fn ratios<'a>(run: &'a Run, key: &str, of: &str, to: &str) -> impl Iterator<Item
     let group = run.groups.iter().find(|group| group.key == key);
     let ratios = group.into_iter().flat_map(|group| &group.ratios);
     ratios.filter(move |ratio| ratio.of == of && ratio.to.starts_with(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_one_of_a_goal() {
+        for (begin, _) in CAUSES {
+            assert!(GOALS.iter().any(|goal| cause(goal.measure) == cause(begin)), "{begin}");
+        }
+    }
 }
