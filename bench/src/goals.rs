@@ -108,6 +108,10 @@ const CAUSES: &[(&str, &str)] = &[
         "one client compares two checksums an event and copies its bytes twice on their way through HTTP/2",
     ),
     (
+        "read the 10 events",
+        "three quarters of it are HTTP/2 and the wake-ups of four tasks, which both sides have alike",
+    ),
+    (
         "start until",
         "some 15 ms whatever the size: the blank rest of the last segment and the checksums of small index files are read",
     ),
