@@ -28,8 +28,14 @@ where
     A: Send + Sync + 'static,
     Answers<Q, A>: Codec<Encode = Q, Decode = A>,
 {
+    let (mut service, path) = ready(channel, method).await?;
+    service.server_streaming(request.into_request(), path, codec).await
+}
+
+/// A service that takes a call of this method.
+pub(crate) async fn ready(channel: Channel, method: &str) -> Result<(Grpc<Channel>, PathAndQuery), Status> {
     let mut service = Grpc::new(channel).max_decoding_message_size(usize::MAX);
     service.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}")).expect("a path");
-    service.server_streaming(request.into_request(), path, codec).await
+    Ok((service, path))
 }

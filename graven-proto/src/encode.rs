@@ -4,7 +4,9 @@
 
 use crate::event::content_type_text;
 use bytes::BufMut;
-use graven_model::{EventRef, Frames, Page, PageEnd, Position, Revision, SchemaRef, Start, StoredEvent};
+use graven_model::{
+    EventRef, FollowStep, Frames, Page, PageEnd, Position, Revision, SchemaRef, Start, StoredEvent,
+};
 use prost::encoding::{WireType, encoded_len_varint};
 
 /// Bytes a message needs at the most beside the payloads it carries; for reserving room.
@@ -53,8 +55,16 @@ pub fn event(out: &mut Vec<u8>, event: &EventRef<'_>) {
     event_fields(out, event);
 }
 
-/// `SubscribeResponse` with events.
-pub fn step_events(out: &mut Vec<u8>, batch: &[StoredEvent]) {
+/// `SubscribeResponse`.
+pub fn step(out: &mut Vec<u8>, step: &FollowStep) {
+    match step {
+        FollowStep::Events(batch) => step_events(out, batch),
+        FollowStep::CaughtUp(head) => some_number(out, 2, head.0),
+        FollowStep::Checkpoint(position) => some_number(out, 3, position.0),
+    }
+}
+
+fn step_events(out: &mut Vec<u8>, batch: &[StoredEvent]) {
     let length: usize = batch
         .iter()
         .map(|event| {
@@ -65,16 +75,6 @@ pub fn step_events(out: &mut Vec<u8>, batch: &[StoredEvent]) {
     key(out, 1, WireType::LengthDelimited);
     varint(out, length as u64);
     events(out, batch);
-}
-
-/// `SubscribeResponse` that says that everything below `head` was delivered.
-pub fn step_caught_up(out: &mut Vec<u8>, head: u64) {
-    some_number(out, 2, head);
-}
-
-/// `SubscribeResponse` that says that everything up to `position` was delivered.
-pub fn step_checkpoint(out: &mut Vec<u8>, position: u64) {
-    some_number(out, 3, position);
 }
 
 /// `ReadFramesResponse` up to where its frames begin: they follow as they are.

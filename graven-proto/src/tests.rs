@@ -8,8 +8,8 @@ use graven_model::error::Details;
 use graven_model::frame::{NewRecord, RECORD_HEAD_BYTES, Record, Secrets, encode_record};
 use graven_model::{
     AppendRequest, CheckState, Code, Condition, ContentType, Direction, Error, EventFilter, EventId,
-    Expected, FailedCheck, Frames, Idempotency, Kind, NewEvent, Page, PageEnd, Pattern, Position, Query,
-    QueryItem, ReadRequest, Receipt, Revision, SchemaRef, Selector, Start, StoredEvent, StreamName,
+    Expected, FailedCheck, FollowStep, Frames, Idempotency, Kind, NewEvent, Page, PageEnd, Pattern, Position,
+    Query, QueryItem, ReadRequest, Receipt, Revision, SchemaRef, Selector, Start, StoredEvent, StreamName,
     StreamReceipt, StreamState, StreamWrite, Text, Timestamp,
 };
 use proptest::collection::vec;
@@ -322,16 +322,15 @@ proptest! {
     fn the_steps_of_a_subscription_are_encoded_as_prost_would(events in vec(stored_event(), 0..4), at: u64) {
         use wire::subscribe_response::Step;
         let message = |step| wire::SubscribeResponse { step: Some(step) }.encode_to_vec();
-        let mut encoded = Vec::new();
-        encode::step_events(&mut encoded, &events);
-        let events = events.iter().map(wire::StoredEvent::from).collect();
-        prop_assert_eq!(&encoded, &message(Step::Events(wire::Events { events })));
-        encoded.clear();
-        encode::step_caught_up(&mut encoded, at);
-        prop_assert_eq!(&encoded, &message(Step::CaughtUp(at)));
-        encoded.clear();
-        encode::step_checkpoint(&mut encoded, at);
-        prop_assert_eq!(&encoded, &message(Step::Checkpoint(at)));
+        let encoded = |step| {
+            let mut out = Vec::new();
+            encode::step(&mut out, &step);
+            out
+        };
+        let by_prost = wire::Events { events: events.iter().map(wire::StoredEvent::from).collect() };
+        prop_assert_eq!(encoded(FollowStep::Events(events)), message(Step::Events(by_prost)));
+        prop_assert_eq!(encoded(FollowStep::CaughtUp(Position(at))), message(Step::CaughtUp(at)));
+        prop_assert_eq!(encoded(FollowStep::Checkpoint(Position(at))), message(Step::Checkpoint(at)));
     }
 
     #[test]

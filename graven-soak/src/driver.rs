@@ -43,16 +43,21 @@ const QUIET: Duration = Duration::from_secs(3);
 /// A run in progress.
 pub struct Run<S> {
     store: S,
-    plan: Plan,
-    began: Instant,
-    stop: Arc<AtomicBool>,
-    next_op: Arc<AtomicU64>,
-    notes: Arc<Mutex<History>>,
-    /// Last revision of each stream as far as anyone was told.
-    known: Arc<Mutex<HashMap<StreamNo, u64>>>,
+    shared: Arc<Shared>,
     writers: JoinSet<()>,
     followers: JoinSet<Follow>,
     finished: Arc<AtomicBool>,
+}
+
+/// What all writers know.
+struct Shared {
+    plan: Plan,
+    began: Instant,
+    stop: AtomicBool,
+    next_op: AtomicU64,
+    notes: Mutex<History>,
+    /// Last revision of each stream as far as anyone was told.
+    known: Mutex<HashMap<StreamNo, u64>>,
 }
 
 impl<S: EventStore> Run<S> {
@@ -60,17 +65,19 @@ impl<S: EventStore> Run<S> {
     pub fn start(store: S, plan: Plan) -> Run<S> {
         let mut run = Run {
             store,
-            plan,
-            began: Instant::now(),
-            stop: Arc::default(),
-            next_op: Arc::new(AtomicU64::new(1)),
-            notes: Arc::default(),
-            known: Arc::default(),
+            shared: Arc::new(Shared {
+                plan,
+                began: Instant::now(),
+                stop: AtomicBool::default(),
+                next_op: AtomicU64::new(1),
+                notes: Mutex::default(),
+                known: Mutex::default(),
+            }),
             writers: JoinSet::new(),
             followers: JoinSet::new(),
             finished: Arc::default(),
         };
-        for number in 0..run.plan.writers {
+        for number in 0..run.shared.plan.writers {
             let writer = run.writer(number);
             run.writers.spawn(writer.work());
         }
@@ -84,19 +91,14 @@ impl<S: EventStore> Run<S> {
     /// Operations begun so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
-        self.next_op.load(Ordering::Relaxed)
+        self.shared.next_op.load(Ordering::Relaxed)
     }
 
     fn writer(&self, number: u32) -> Writer<S> {
         Writer {
             store: self.store.clone(),
-            plan: self.plan.clone(),
-            dice: Dice::new(self.plan.seed ^ u64::from(number) << 32),
-            began: self.began,
-            stop: Arc::clone(&self.stop),
-            next_op: Arc::clone(&self.next_op),
-            notes: Arc::clone(&self.notes),
-            known: Arc::clone(&self.known),
+            dice: Dice::new(self.shared.plan.seed ^ u64::from(number) << 32),
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -105,7 +107,7 @@ impl<S: EventStore> Run<S> {
     /// # Errors
     /// If the log cannot be read, or a client ended with a panic.
     pub async fn finish(mut self) -> Result<History> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.writers.join_next().await {
             ended.context("a writer panicked")?;
         }
@@ -115,7 +117,7 @@ impl<S: EventStore> Run<S> {
         while let Some(follow) = self.followers.join_next().await {
             follows.push(follow.context("a follower panicked")?);
         }
-        let mut history = std::mem::take(&mut *lock(&self.notes));
+        let mut history = std::mem::take(&mut *lock(&self.shared.notes));
         history.log = log;
         history.follows = follows;
         Ok(history)
@@ -129,21 +131,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// One client that appends and reads.
 struct Writer<S> {
     store: S,
-    plan: Plan,
     dice: Dice,
-    began: Instant,
-    stop: Arc<AtomicBool>,
-    next_op: Arc<AtomicU64>,
-    notes: Arc<Mutex<History>>,
-    known: Arc<Mutex<HashMap<StreamNo, u64>>>,
+    shared: Arc<Shared>,
 }
 
 impl<S: EventStore> Writer<S> {
     async fn work(mut self) {
-        let pause = Duration::from_secs(1) * self.plan.writers / self.plan.operations_per_second.max(1);
+        let pause =
+            Duration::from_secs(1) * self.shared.plan.writers / self.shared.plan.operations_per_second.max(1);
         let mut ticks = tokio::time::interval(pause.max(Duration::from_micros(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
             ticks.tick().await;
             match self.dice.below(10) {
                 0 => self.read().await,
@@ -153,15 +151,15 @@ impl<S: EventStore> Writer<S> {
     }
 
     fn now(&self) -> Nanos {
-        self.began.elapsed().as_nanos() as Nanos
+        self.shared.began.elapsed().as_nanos() as Nanos
     }
 
     async fn append(&mut self) {
-        let op = self.next_op.fetch_add(1, Ordering::Relaxed);
+        let op = self.shared.next_op.fetch_add(1, Ordering::Relaxed);
         let mut streams: Vec<(StreamNo, Expected, u32)> = Vec::new();
         let several = if self.dice.below(5) == 0 { 1 + self.dice.below(3) } else { 1 };
         for at in 0..several {
-            let stream = self.dice.below(self.plan.streams.into()) as StreamNo;
+            let stream = self.dice.below(self.shared.plan.streams.into()) as StreamNo;
             if streams.iter().all(|(no, ..)| *no != stream) {
                 // Of several streams the last may only be checked.
                 let count = if at > 0 && self.dice.below(3) == 0 { 0 } else { 1 + self.dice.below(3) as u32 };
@@ -169,12 +167,13 @@ impl<S: EventStore> Writer<S> {
             }
         }
         let condition = (self.dice.below(8) == 0).then(|| {
-            let tag = self.dice.below(self.plan.tags.into()) as u32;
-            let seen =
-                lock(&self.notes).appends.last_key_value().and_then(|(_, append)| match append.outcome {
-                    Outcome::Done { last, .. } => Some(last),
-                    _ => None,
-                });
+            let tag = self.dice.below(self.shared.plan.tags.into()) as u32;
+            let seen = lock(&self.shared.notes).appends.last_key_value().and_then(|(_, append)| match append
+                .outcome
+            {
+                Outcome::Done { last, .. } => Some(last),
+                _ => None,
+            });
             (tag, seen)
         });
         let request = self.request(op, &streams, condition);
@@ -182,7 +181,7 @@ impl<S: EventStore> Writer<S> {
         let answer = self.store.append(request).await;
         let end = self.now();
         if let Ok(receipt) = &answer {
-            let mut known = lock(&self.known);
+            let mut known = lock(&self.shared.known);
             for ((no, ..), told) in streams.iter().zip(&receipt.streams) {
                 if let Some(revision) = told.revision {
                     let last = known.entry(*no).or_default();
@@ -197,11 +196,11 @@ impl<S: EventStore> Writer<S> {
             },
             Err(error) => self.outcome_of(&error),
         };
-        lock(&self.notes).appends.insert(op, Append { op, start, end, streams, condition, outcome });
+        lock(&self.shared.notes).appends.insert(op, Append { op, start, end, streams, condition, outcome });
     }
 
     fn expected(&mut self, stream: StreamNo) -> Expected {
-        let known = lock(&self.known).get(&stream).copied();
+        let known = lock(&self.shared.known).get(&stream).copied();
         match (self.dice.below(4), known) {
             (0, Some(last)) => Expected::Revision(Revision(last)),
             (1, None) => Expected::NoStream,
@@ -221,7 +220,7 @@ impl<S: EventStore> Writer<S> {
         for (stream, expected, count) in streams {
             let events: Vec<NewEvent> = (0..*count)
                 .map(|_| {
-                    let tag = self.dice.below(self.plan.tags.into());
+                    let tag = self.dice.below(self.shared.plan.tags.into());
                     let padding = "x".repeat(self.dice.below(400) as usize);
                     let data = format!("{{\"op\":{op},\"index\":{index},\"padding\":\"{padding}\"}}");
                     let event =
@@ -251,7 +250,7 @@ impl<S: EventStore> Writer<S> {
                     _ => None,
                 };
                 if let (Some(no), Some(revision)) = (stream_no(check.stream.as_str()), revision) {
-                    let mut known = lock(&self.known);
+                    let mut known = lock(&self.shared.known);
                     let last = known.entry(no).or_default();
                     *last = revision.0.max(*last);
                 }
@@ -265,15 +264,16 @@ impl<S: EventStore> Writer<S> {
     }
 
     async fn read(&mut self) {
-        let stream = (self.dice.below(4) > 0).then(|| self.dice.below(self.plan.streams.into()) as StreamNo);
+        let stream =
+            (self.dice.below(4) > 0).then(|| self.dice.below(self.shared.plan.streams.into()) as StreamNo);
         let (selector, from) = match stream {
             Some(no) => {
-                let last = lock(&self.known).get(&no).copied().unwrap_or(0);
+                let last = lock(&self.shared.known).get(&no).copied().unwrap_or(0);
                 let from = last.saturating_sub(self.dice.below(50));
                 (Selector::Stream(stream_name(no)), Start::Revision(Revision(from)))
             }
             None => {
-                let from = self.next_op.load(Ordering::Relaxed).saturating_sub(self.dice.below(500));
+                let from = self.shared.next_op.load(Ordering::Relaxed).saturating_sub(self.dice.below(500));
                 (Selector::All, Start::Position(Position(from)))
             }
         };
@@ -291,7 +291,7 @@ impl<S: EventStore> Writer<S> {
             to_the_end: page.next.is_none(),
             positions: page.events.iter().map(|event| event.position.0).collect(),
         };
-        lock(&self.notes).reads.push(read);
+        lock(&self.shared.notes).reads.push(read);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::codec::Verbatim;
 use super::line::{Entry, Line};
+use crate::answers;
 use crate::backoff::Backoff;
 use crate::options::Options;
 use crate::status;
 use bytes::Bytes;
 use futures_util::stream::{Stream, poll_fn};
 use graven_model::{AppendRequest, Code, Error, Receipt, Result, limits};
-use graven_proto::{SERVICE, session};
+use graven_proto::session;
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +18,8 @@ use std::task::ready;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{IntoStreamingRequest as _, Status, Streaming};
+use tonic::{IntoStreamingRequest as _, Streaming};
 
 /// What came of one attempt at an append.
 #[derive(Debug)]
@@ -203,10 +202,8 @@ impl Link {
             }
             state.outbound = Some(outbound);
         }
-        let mut service = Grpc::new(channel).max_decoding_message_size(usize::MAX);
         let answers = async {
-            service.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            let path = PathAndQuery::try_from(format!("/{SERVICE}/AppendSession")).expect("a path");
+            let (mut service, path) = answers::ready(channel, "AppendSession").await?;
             service.streaming(gathered(requests).into_streaming_request(), path, Verbatim).await
         };
         answers.await.map(tonic::Response::into_inner).map_err(|status| status::error_of(&status))

@@ -320,28 +320,22 @@ impl<'a> FrameWriter<'a> {
         self.chain.root = root;
         self.sources.tiles.push_tiled(&self.room.hashes, &self.room.tile_roots);
         let mut terms_start = 0;
-        let entries: Vec<Entry<'_>> = self
-            .room
-            .places
-            .iter()
-            .zip(self.first..)
-            .map(|(place, position)| {
-                let tags = &self.room.terms[terms_start..place.terms_end];
-                terms_start = place.terms_end;
-                Entry {
-                    position,
-                    offset: u32::try_from(batch_offset + place.record as u64)
-                        .expect("a segment is shorter than 4 GiB"),
-                    stream: place.stream,
-                    revision: place.revision,
-                    tombstone: place.tombstone,
-                    event_type: place.event_type,
-                    category: place.category,
-                    tags,
-                    id: place.id,
-                }
-            })
-            .collect();
-        self.sources.index.insert(&entries);
+        let entries = self.room.places.iter().zip(self.first..).map(|(place, position)| {
+            let tags = &self.room.terms[terms_start..place.terms_end];
+            terms_start = place.terms_end;
+            Entry {
+                position,
+                offset: u32::try_from(batch_offset + place.record as u64)
+                    .expect("a segment is shorter than 4 GiB"),
+                stream: place.stream,
+                revision: place.revision,
+                tombstone: place.tombstone,
+                event_type: place.event_type,
+                category: place.category,
+                tags,
+                id: place.id,
+            }
+        });
+        self.sources.index.insert(entries);
     }
 }

@@ -11,7 +11,7 @@ use super::queue::Queue;
 use super::shared::Shared;
 use super::writer::Writer;
 use crate::journal::Journal;
-use graven_model::{Code, Error, Result};
+use graven_model::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +42,7 @@ impl WritePath {
     /// Queues an append.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] if the queue is full, [`Code::Closed`] if the store is closed.
+    /// [`graven_model::Code::Overloaded`] if the queue is full, [`graven_model::Code::Closed`] if the store is closed.
     pub(crate) fn submit(&self, append: Prepared) -> Result<()> {
         self.queue.push(append)?;
         self.help();
@@ -64,12 +64,11 @@ impl WritePath {
             self.help();
             return Ok(());
         }
-        let turn = Turn(self);
+        let _turn = Turn(self);
         let bytes = self.queue.waiting_bytes();
-        if !self.writer.try_lock().is_none_or(|writer| writer.may_take_long(bytes)) {
+        if self.writer.try_lock().is_some_and(|writer| !writer.may_take_long(bytes)) {
             self.write();
         }
-        drop(turn);
         Ok(())
     }
 
@@ -80,7 +79,6 @@ impl WritePath {
         }
         let Some(mut writer) = self.writer.try_lock() else { return };
         if !writer.may_take_long(HELP_BYTES_MAX) {
-            let _alarm = Alarm(&self.shared);
             writer.fill(&self.queue, HELP_BYTES_MAX);
         }
         drop(writer);
@@ -89,7 +87,6 @@ impl WritePath {
 
     /// Encodes what waits whenever another thread waits for the disk, until the queue is closed. For a thread of its own.
     pub(crate) fn assist(&self) {
-        let _alarm = Alarm(&self.shared);
         while self.queue.wait_call() {
             while self.flushing.load(Ordering::Acquire) {
                 let mut writer = self.writer.lock();
@@ -111,7 +108,7 @@ impl WritePath {
 
     /// Encodes what waits and flushes it. For whose turn it is.
     fn write(&self) {
-        let _alarm = Alarm(&self.shared);
+        let _alarm = self.shared.alarm();
         let ready = {
             let mut writer = self.writer.lock();
             writer.fill(&self.queue, usize::MAX);
@@ -141,16 +138,5 @@ struct Turn<'a>(&'a WritePath);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.queue.end_turn();
-    }
-}
-
-/// A writer that panics leaves a state nobody may go on with.
-struct Alarm<'a>(&'a Shared);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.poison(Error::new(Code::Internal, "the writer panicked; the log says where"));
-        }
     }
 }

@@ -151,7 +151,7 @@ pub(crate) fn replay_frame(
         if let Some((subject, _)) = record.subject {
             tags.push(sources.hasher.tag(&subject_tag(subject)));
         }
-        sources.index.insert(&[Entry {
+        sources.index.insert([Entry {
             position,
             offset: u32::try_from(offset + at as u64)
                 .map_err(|_| damaged(position, "the segment is too large"))?,

@@ -89,6 +89,11 @@ impl Shared {
         self.poisoned.lock().clone()
     }
 
+    /// For as long as something is at work that nobody may go on with if it panics.
+    pub(super) fn alarm(&self) -> Alarm<'_> {
+        Alarm(self)
+    }
+
     pub(super) fn poison(&self, error: Error) {
         tracing::error!(%error, "a write or flush failed; the store only reads from now on");
         *self.poisoned.lock() = Some(error);
@@ -119,5 +124,16 @@ impl Shared {
         self.watch.send_replace(Position(head));
         drop(self.closed.lock());
         self.moved.notify_all();
+    }
+}
+
+/// Ends all writing if it is dropped by a panic.
+pub(super) struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(Error::new(Code::Internal, "the writer panicked; the log says where"));
+        }
     }
 }

@@ -95,6 +95,9 @@ impl Writer {
 
     /// Encodes what waits, in order: at most `bytes_max` bytes, and what fits the batch being made. False if nothing did.
     pub(super) fn fill(&mut self, queue: &Queue, bytes_max: usize) -> bool {
+        let shared = Arc::clone(&self.shared);
+        // Before anybody else gets the writer.
+        let _alarm = shared.alarm();
         let mut appends = std::mem::take(&mut self.taken);
         let begun = self.open.as_ref().map_or(0, |open| open.bytes_max);
         let log = &self.shared.sources.log;

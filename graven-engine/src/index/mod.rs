@@ -148,11 +148,12 @@ impl Index {
     ///
     /// # Panics
     /// If a position is not the next one.
-    pub(crate) fn insert(&self, entries: &[Entry]) {
+    pub(crate) fn insert<'a>(&self, entries: impl IntoIterator<Item = Entry<'a>>) {
         let part = Arc::clone(self.shared.set().open_part());
-        for chunk in entries.chunks(INSERT_CHUNK) {
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
             let mut memory = part.data.write();
-            chunk.iter().for_each(|entry| memory.insert(entry));
+            entries.by_ref().take(INSERT_CHUNK).for_each(|entry| memory.insert(&entry));
         }
     }
 

@@ -37,11 +37,7 @@ fn encoded_page(page: &Page) -> Vec<u8> {
 
 fn encoded_step(step: &FollowStep) -> Vec<u8> {
     let mut out = Vec::new();
-    match step {
-        FollowStep::Events(events) => encode::step_events(&mut out, events),
-        FollowStep::CaughtUp(head) => encode::step_caught_up(&mut out, head.0),
-        FollowStep::Checkpoint(position) => encode::step_checkpoint(&mut out, position.0),
-    }
+    encode::step(&mut out, step);
     out
 }
 

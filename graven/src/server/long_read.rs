@@ -54,8 +54,7 @@ pub(super) enum Ended<P> {
 /// Those of the store.
 pub(super) async fn next<P: Pieces>(app: &Arc<App>, mut pieces: P) -> Result<(Piece, P)> {
     let short = pieces.is_short();
-    let read = move |store: &Store| pieces.next(store).map(|piece| (piece, pieces));
-    if short { app.read_short(read).await } else { app.read(read).await }
+    app.read_page(short, move |store| pieces.next(store).map(|piece| (piece, pieces))).await
 }
 
 /// Sends piece after piece, making the next one while the socket takes this one.

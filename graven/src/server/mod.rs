@@ -157,6 +157,18 @@ impl App {
         blocking(move || work(&app.store)).await
     }
 
+    /// [`App::read_short`] or [`App::read`].
+    ///
+    /// # Errors
+    /// As [`App::read`].
+    async fn read_page<T: Send + 'static>(
+        self: &Arc<Self>,
+        short: bool,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if short { self.read_short(work).await } else { self.read(work).await }
+    }
+
     /// As [`App::read`], for a read of a few events: on this very thread, while such reads do not wait for a disk.
     ///
     /// # Errors

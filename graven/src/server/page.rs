@@ -21,8 +21,8 @@ pub(super) async fn answer(
     let form = options.form(false);
     let request = options.page(selector)?;
     let short = pace::is_short(&request);
-    let read = move |store: &graven_engine::Store| encode(store, &request, form);
-    let (text, events, cursor) = if short { app.read_short(read).await? } else { app.read(read).await? };
+    let read = app.read_page(short, move |store| encode(store, &request, form));
+    let (text, events, cursor) = read.await?;
     app.metrics.sent(events);
     let mut response = whole(&app, text).await;
     if let Some(cursor) = cursor

@@ -174,7 +174,7 @@ fn insert(index: &Index, hasher: &Hasher, events: &[Event], first: usize) {
             }
         })
         .collect();
-    index.insert(&entries);
+    index.insert(entries);
 }
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];

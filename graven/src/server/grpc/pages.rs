@@ -208,11 +208,7 @@ fn step_message(step: &FollowStep) -> (Vec<u8>, usize) {
         _ => &[],
     };
     let mut bytes = begin_message(encode::room(events));
-    match step {
-        FollowStep::Events(events) => encode::step_events(&mut bytes, events),
-        FollowStep::CaughtUp(head) => encode::step_caught_up(&mut bytes, head.0),
-        FollowStep::Checkpoint(position) => encode::step_checkpoint(&mut bytes, position.0),
-    }
+    encode::step(&mut bytes, step);
     end_message(&mut bytes, 0);
     (bytes, events.len())
 }
