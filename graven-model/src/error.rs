@@ -133,6 +133,12 @@ codes! {
     ConnectionFailed = 1403 "connection-failed" 503 exit 6 retryable unknown: "check --url and that the server runs; `graven dev` starts one";
     /// The disk is full.
     DiskFull = 1404 "disk-full" 507 exit 6 retryable: "free space; appends go on by themselves";
+    /// This node follows a journal that another one writes. The writer's address, if it is known, is in the details.
+    NotTheWriter = 1405 "not-the-writer" 421 exit 6 retryable: "append at the writer's address, if one is named; `graven journal takeover` makes this node the writer";
+    /// The journal several nodes share cannot be reached.
+    JournalUnreachable = 1406 "journal-unreachable" 503 exit 6 retryable unknown: "check the journal's URL and that its server runs; the node goes on by itself";
+    /// The store has not come as far as the read wants.
+    NotYetThere = 1407 "not-yet-there" 503 exit 6 retryable: "try again in a moment, or read at the writer";
 
     /// It is not known whether the append is durable.
     OutcomeUnknown = 1500 "outcome-unknown" 500 exit 1 unknown: "retry with the same event ids after the store was restarted";
@@ -195,6 +201,8 @@ pub enum Details {
     ConditionMatch(Position),
     /// The zero-based index of the item (event, line, query item) that is wrong.
     Item(u64),
+    /// URL at which the node that writes is reached.
+    Writer(String),
 }
 
 /// An error that happened: code, message, expected, found, details.

@@ -55,7 +55,8 @@ pub fn grpc_code(code: Code) -> GrpcCode {
         400 | 415 => GrpcCode::InvalidArgument,
         404 => GrpcCode::NotFound,
         408 => GrpcCode::DeadlineExceeded,
-        409 | 410 => GrpcCode::FailedPrecondition,
+        // A client that repeats the call by itself would find the same node again.
+        409 | 410 | 421 => GrpcCode::FailedPrecondition,
         // A test-and-set that failed: read, decide and write again.
         412 => GrpcCode::Aborted,
         413 | 507 => GrpcCode::ResourceExhausted,
@@ -78,6 +79,7 @@ impl From<&Error> for wire::Error {
             }
             Details::ConditionMatch(position) => Some(Wire::MatchingPosition(position.0)),
             Details::Item(item) => Some(Wire::Item(*item)),
+            Details::Writer(address) => Some(Wire::Writer(address.clone())),
         };
         wire::Error {
             code: u32::from(entry.number),
@@ -117,6 +119,7 @@ impl From<wire::Error> for Error {
                 .map_or(Details::None, Details::FailedChecks),
             Some(Wire::MatchingPosition(position)) => Details::ConditionMatch(Position(position)),
             Some(Wire::Item(item)) => Details::Item(item),
+            Some(Wire::Writer(address)) => Details::Writer(address),
         };
         Error { code, message, expected: error.expected, found: error.found, details }
     }

@@ -136,6 +136,7 @@ fn details() -> impl Strategy<Value = Details> {
         vec(check, 1..3).prop_map(Details::FailedChecks),
         any::<u64>().prop_map(|position| Details::ConditionMatch(Position(position))),
         any::<u64>().prop_map(Details::Item),
+        "http://.{0,20}".prop_map(Details::Writer),
     ]
 }
 

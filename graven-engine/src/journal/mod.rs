@@ -13,6 +13,13 @@
 //! 4. **Trim.** After `trim(before)` batches that end at or below `before` may be gone; the others stay.
 //! 5. **Epochs.** A batch carries the epoch and the id of its writer. A writer of an older epoch gets `Conflict`.
 //!
+//! A journal that several nodes share ([`SharedJournal`]) has two more:
+//!
+//! 6. **One term at a time.** [`SharedJournal::claim`] begins the next epoch. From its return on, no batch of an earlier
+//!    epoch is stored any more, not even one that was sent before.
+//! 7. **A copy can tell.** [`SharedJournal::look`] says what stands at a position now, not what once stood there: a journal
+//!    that lost its end does not answer from memory.
+//!
 //! The suite in `laws` drives every implementation through conflict, unknown outcome, duplicate, delay and a writer that
 //! came back from the dead.
 
@@ -22,8 +29,10 @@ mod local;
 pub(crate) use local::LocalJournal;
 pub use local::open_alone;
 
+use crate::replica::LogIdentity;
 use bytes::Bytes;
 use graven_model::{Error, Result};
+use std::time::Duration;
 
 /// Where a journal ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -82,4 +91,81 @@ pub trait Journal: Send {
     /// # Errors
     /// If the journal cannot be changed.
     fn trim(&mut self, before: u64) -> Result<()>;
+}
+
+/// Who may write to a shared journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Term {
+    /// Counted from 1; 0 while nobody has claimed the journal yet.
+    pub epoch: u32,
+    /// Id of the writer, random for each process.
+    pub writer: [u8; 16],
+    /// Where clients reach the writer, as an `http://` or `https://` URL; empty if it told none.
+    pub address: String,
+}
+
+/// What a shared journal shows to one who holds a copy of it up to some position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Where the journal ends.
+    pub tail: Tail,
+    /// Checksum of the last frame before the position, as [`Tail::checksum`]. `None` if no batch ends there: the journal is
+    /// shorter, a batch goes across, or it was trimmed.
+    pub checksum: Option<u32>,
+    /// Who writes.
+    pub term: Term,
+}
+
+/// How a journal is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Only if no other writer is connected, as far as the journal can tell. A courtesy: safety never depends on it.
+    IfVacant,
+    /// In any case.
+    TakeOver,
+}
+
+/// A journal that several nodes share: one of them writes, all of them keep a copy.
+///
+/// Calls block, for a bounded time, and connect again by themselves after a failure.
+pub trait SharedJournal: Journal {
+    /// Whose log it holds; `None` while it holds none.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    fn identity(&mut self) -> Result<Option<LogIdentity>>;
+
+    /// Makes it the journal of a log, and answers with whose it is: the first to come decides.
+    ///
+    /// # Errors
+    /// If the journal cannot be changed.
+    fn found(&mut self, identity: &LogIdentity) -> Result<LogIdentity>;
+
+    /// Begins the next epoch with this writer. Nobody's if another one claims at the same moment and was faster: then the
+    /// term that came of it is in the error's message.
+    ///
+    /// # Errors
+    /// [`graven_model::Code::NotTheWriter`] if another writer is connected, with [`Claim::IfVacant`], or was faster;
+    /// otherwise if the journal cannot be changed. After an error of unknown outcome the epoch may have begun.
+    fn claim(&mut self, writer: [u8; 16], address: &str, claim: Claim) -> Result<Term>;
+
+    /// Where the journal ends, what it has at position `at`, and who writes: asked of the journal, all at one moment.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    fn look(&mut self, at: u64) -> Result<View>;
+
+    /// Waits until the journal may have more than `beyond` positions, at most for `timeout`. May return early for no
+    /// reason: a hint.
+    ///
+    /// # Errors
+    /// If the journal cannot be reached. Whoever waits in a loop pauses then.
+    fn wait(&mut self, beyond: u64, timeout: Duration) -> Result<()>;
+
+    /// What could make this journal lose batches it acknowledged, each as a sentence with what to do about it; empty if
+    /// nothing is known.
+    ///
+    /// # Errors
+    /// If the journal cannot be asked.
+    fn risks(&mut self) -> Result<Vec<String>>;
 }

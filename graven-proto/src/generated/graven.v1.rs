@@ -311,7 +311,7 @@ pub struct Error {
     /// The gRPC status code a call of its own would have failed with.
     #[prost(int32, tag = "9")]
     pub grpc_code: i32,
-    #[prost(oneof = "error::Details", tags = "10, 11, 12")]
+    #[prost(oneof = "error::Details", tags = "10, 11, 12, 13")]
     pub details: ::core::option::Option<error::Details>,
 }
 /// Nested message and enum types in `Error`.
@@ -327,6 +327,9 @@ pub mod error {
         /// Zero-based index of the item (event, query item) that is wrong.
         #[prost(uint64, tag = "12")]
         Item(u64),
+        /// URL at which the node that writes is reached.
+        #[prost(string, tag = "13")]
+        Writer(::prost::alloc::string::String),
     }
 }
 /// Every event of the log.

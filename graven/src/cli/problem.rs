@@ -14,6 +14,7 @@ struct Problem {
     found: Option<String>,
     item: Option<u64>,
     matching_position: Option<Position>,
+    writer: Option<String>,
     #[serde(default)]
     failed_checks: Vec<Check>,
 }
@@ -45,6 +46,8 @@ pub(crate) fn to_error(status: u16, body: &[u8], base: &str) -> Error {
         Details::ConditionMatch(position)
     } else if let Some(item) = problem.item {
         Details::Item(item)
+    } else if let Some(writer) = problem.writer {
+        Details::Writer(writer)
     } else {
         Details::None
     };

@@ -95,6 +95,10 @@ pub(super) fn document(error: &Error) -> Vec<u8> {
             out.extend_from_slice(b",\"item\":");
             json::number(&mut out, *item);
         }
+        Details::Writer(address) => {
+            out.extend_from_slice(b",\"writer\":");
+            json::string(&mut out, address);
+        }
     }
     out.push(b'}');
     out
