@@ -59,6 +59,11 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! `measure-without-audit` adds an option that leaves the audit trail out, for measuring what it costs and for nothing
+//! else: only the bench sets it, no shipped binary has it, and a store written so is refused by every start.
+//!
 //! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
 
 mod append;

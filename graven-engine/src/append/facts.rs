@@ -6,6 +6,7 @@ use crate::audit::Tiles;
 use crate::index::{Hasher, Index, Item, StreamFrom, Term, TermQuery};
 use crate::log::Log;
 use crate::log::reader::Reader;
+use crate::store::Options;
 use graven_model::{
     AppendRequest, Code, Condition, Direction, Error, EventId, Kind, NewEvent, Position, Query, Result,
     StreamName,
@@ -134,12 +135,49 @@ pub(crate) struct Sources {
     pub(crate) index: Arc<Index>,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) hasher: Arc<Hasher>,
+    pub(crate) audit: Audit,
+}
+
+/// Whether what is appended gets its audit trail. It always does, unless a measurement leaves it out.
+#[derive(Clone, Copy)]
+pub(crate) struct Audit {
+    #[cfg(feature = "measure-without-audit")]
+    left_out: bool,
+}
+
+impl Audit {
+    /// True in every build but the bench's.
+    #[inline]
+    pub(crate) const fn is_on(self) -> bool {
+        #[cfg(feature = "measure-without-audit")]
+        return !self.left_out;
+        #[cfg(not(feature = "measure-without-audit"))]
+        true
+    }
 }
 
 /// Candidates looked at in one step.
 const STEP: usize = 64;
 
 impl Sources {
+    #[cfg_attr(
+        not(feature = "measure-without-audit"),
+        expect(unused_variables, reason = "says what to leave out")
+    )]
+    pub(crate) fn new(
+        log: Arc<Log>,
+        index: Arc<Index>,
+        tiles: Arc<Tiles>,
+        hasher: Arc<Hasher>,
+        options: &Options,
+    ) -> Sources {
+        let audit = Audit {
+            #[cfg(feature = "measure-without-audit")]
+            left_out: options.without_audit,
+        };
+        Sources { log, index, tiles, hasher, audit }
+    }
+
     /// Looks at the event at a position.
     pub(crate) fn view<T>(
         &self,
@@ -286,6 +324,9 @@ impl Sources {
 
     /// The salt of a stream's name, kept with its first event.
     pub(crate) fn stream_salt(&self, pending: &Pending, stream: &str) -> Result<Option<[u8; 16]>> {
+        if !self.audit.is_on() {
+            return Ok(Some([0; 16]));
+        }
         self.scan_stream(pending, stream, StreamFrom::Revision(0), Direction::Forward, |view| {
             Some(view.stream_salt)
         })
@@ -294,6 +335,9 @@ impl Sources {
 
     /// The salt of a tag (or of a subject's tag name), kept with the first event that carries it.
     pub(crate) fn tag_salt(&self, pending: &Pending, tag: &str) -> Result<Option<[u8; 16]>> {
+        if !self.audit.is_on() {
+            return Ok(None);
+        }
         let query = TermQuery { items: vec![Item { tags: vec![self.hasher.tag(tag)], ..Item::default() }] };
         self.scan_query(pending, &query, 0, |view| (view.tag_salt)(tag))
     }
@@ -351,6 +395,6 @@ impl Sources {
 
     /// Leaf hash of an event.
     pub(crate) fn leaf(&self, position: u64) -> Result<Hash> {
-        self.tiles.leaf(position)
+        if self.audit.is_on() { self.tiles.leaf(position) } else { Ok(Hash::default()) }
     }
 }

@@ -194,9 +194,11 @@ impl<'a> FrameWriter<'a> {
         let position = self.chain.position;
         let tombstone = source.kind == Kind::Tombstone;
         let hasher = &self.sources.hasher;
+        let audit = self.sources.audit;
 
         let (stream_key, prev_stream, stream_salt) = match self.names.at(slot).chain {
             Some((last, key)) => (key, last, None),
+            None if !audit.is_on() => Default::default(),
             None => {
                 let salt: [u8; 16] = self.entropy.bytes();
                 let key = leaf::name_key(&salt, stream.as_str().as_bytes());
@@ -208,25 +210,31 @@ impl<'a> FrameWriter<'a> {
         tag_keys.clear();
         tag_salts.clear();
         for tag in &event.tags {
+            terms.push(hasher.tag(tag));
+            if !audit.is_on() {
+                tag_salts.push(None);
+                continue;
+            }
             let (key, salt) = self.names.tag_key(self.entropy, tag);
             tag_keys.push(key);
             tag_salts.push(salt);
-            terms.push(hasher.tag(tag));
         }
         let mut subject_salt = None;
         if let Some(subject) = &event.data_subject {
             let name = subject_tag(subject);
-            let (key, salt) = self.names.tag_key(self.entropy, &name);
-            tag_keys.push(key);
-            subject_salt = salt;
             terms.push(hasher.tag(&name));
+            if audit.is_on() {
+                let (key, salt) = self.names.tag_key(self.entropy, &name);
+                tag_keys.push(key);
+                subject_salt = salt;
+            }
         }
         tag_keys.sort_unstable();
 
         let head = self.names.at(slot);
         let revision =
             if tombstone { Revision::TOMBSTONE.0 } else { head.revision.map_or(0, |last| last + 1) };
-        let hash = Leaf {
+        let leaf = Leaf {
             kind: source.kind,
             encrypted: event.encrypted,
             has_metadata: !event.metadata.is_empty(),
@@ -246,8 +254,8 @@ impl<'a> FrameWriter<'a> {
             tags: tag_keys,
             payload_commitment: hashed.data,
             metadata_commitment: hashed.metadata,
-        }
-        .hash(leaf_bytes);
+        };
+        let hash = if audit.is_on() { leaf.hash(leaf_bytes) } else { Hash::default() };
         head.chain = Some((hash, stream_key));
         if tombstone {
             head.gate = Gate::Tombstoned;
@@ -282,8 +290,10 @@ impl<'a> FrameWriter<'a> {
             id: hasher.id(&event.id.0, stream_term),
             terms_end: terms.len(),
         });
-        hashes.push(hash);
-        tile_roots.extend(self.chain.frontier.push_tiled(hash));
+        if audit.is_on() {
+            hashes.push(hash);
+            tile_roots.extend(self.chain.frontier.push_tiled(hash));
+        }
         self.chain.last_leaf = hash;
         self.chain.position += 1;
         self.pending.push(PendingEvent {
@@ -300,7 +310,8 @@ impl<'a> FrameWriter<'a> {
     pub(crate) fn finish(self, batch_first: u64, batch_offset: u64, epoch: u32) {
         let body = &self.out[self.start + frame::HEADER_BYTES..];
         let count = self.room.places.len() as u32;
-        let root = self.chain.frontier.root();
+        let audit = self.sources.audit;
+        let root = if audit.is_on() { self.chain.frontier.root() } else { self.chain.root };
         let header = Header {
             length: (self.out.len() - self.start) as u32,
             body_crc: frame::body_crc(body, count).expect("the records were just encoded"),
@@ -318,7 +329,9 @@ impl<'a> FrameWriter<'a> {
         self.chain.previous = header.encode(&mut bytes);
         self.out[self.start..self.start + frame::HEADER_BYTES].copy_from_slice(&bytes);
         self.chain.root = root;
-        self.sources.tiles.push_tiled(&self.room.hashes, &self.room.tile_roots);
+        if audit.is_on() {
+            self.sources.tiles.push_tiled(&self.room.hashes, &self.room.tile_roots);
+        }
         let mut terms_start = 0;
         let entries = self.room.places.iter().zip(self.first..).map(|(place, position)| {
             let tags = &self.room.terms[terms_start..place.terms_end];

@@ -1,6 +1,6 @@
 //! The caller's share of an append: limits, and the hashing that needs no position.
 
-use super::facts::Source;
+use super::facts::{Audit, Source};
 use crate::env::Entropy;
 use foldhash::{HashSet, HashSetExt};
 use graven_model::error::Details;
@@ -31,7 +31,7 @@ pub(crate) enum Operation {
 }
 
 /// What was computed for an event before its position is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Hashed {
     pub(crate) data_seed: [u8; 16],
     pub(crate) metadata_seed: [u8; 16],
@@ -55,6 +55,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(
     operation: Operation,
     mut request: AppendRequest,
+    audit: Audit,
     entropy: &Mutex<Entropy>,
     reply: oneshot::Sender<Result<Receipt>>,
 ) -> Result<Prepared> {
@@ -76,8 +77,13 @@ pub(crate) fn prepare(
             .expected(format!("at most {} bytes as stored", limits::APPEND_BYTES_MAX))
             .found(format!("about {frame_bytes_max} bytes")));
     }
-    let mut hashed = draw_seeds(&request, &mut entropy.lock());
-    hash(&request, &mut hashed);
+    let hashed = if audit.is_on() {
+        let mut hashed = draw_seeds(&request, &mut entropy.lock());
+        hash(&request, &mut hashed);
+        hashed
+    } else {
+        vec![Hashed::default(); request.events.len()]
+    };
     let kind = if operation == Operation::Tombstone { Kind::Tombstone } else { Kind::Event };
     Ok(Prepared {
         operation,

@@ -143,7 +143,8 @@ impl Store {
 
     fn prepared(&self, operation: Operation, request: AppendRequest) -> Result<(Prepared, PendingAppend)> {
         let (reply, receiver) = oneshot::channel();
-        let prepared = prepare(operation, request, &self.inner.entropy, reply)?;
+        let prepared =
+            prepare(operation, request, self.inner.shared.sources.audit, &self.inner.entropy, reply)?;
         Ok((prepared, PendingAppend::new(receiver)))
     }
 

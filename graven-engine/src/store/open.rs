@@ -199,7 +199,7 @@ pub(crate) fn open_over(
     let (index, covered) = Index::open(env, &index_dir, options.index_flush_events, env.is_simulated())?;
     let tiles = Tiles::open(env, &dir.join(AUDIT_DIR))?;
     let hasher = Arc::new(Hasher::new(identity.index_key.0));
-    let mut sources = Sources { log, index, tiles, hasher };
+    let mut sources = Sources::new(log, index, tiles, hasher, options);
     let mut chain = Chain::empty(log_id, &identity.origin);
     let mut tally = Tally::default();
     if let Some((end, trailer)) = covered {

@@ -19,6 +19,10 @@ pub struct Options {
     pub create: bool,
     /// Origin of a new store's tree, `<host>/<name>`; the log's UUID is added. Fixed for the life of the store.
     pub origin: String,
+    /// Leave the audit trail out of what is appended, to measure what it costs. The store is lost when it is closed: every
+    /// start refuses it.
+    #[cfg(feature = "measure-without-audit")]
+    pub without_audit: bool,
 }
 
 impl Default for Options {
@@ -31,6 +35,8 @@ impl Default for Options {
             env: Env::real(),
             create: true,
             origin: "localhost/graven".to_owned(),
+            #[cfg(feature = "measure-without-audit")]
+            without_audit: false,
         }
     }
 }
