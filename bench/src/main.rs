@@ -4,6 +4,7 @@
 //! Read in this order: `target` (what is measured), `events` (with what), `load` (how), `run` (in which order),
 //! `result`, `report`.
 
+mod audit;
 mod calls;
 mod events;
 mod goals;
@@ -13,6 +14,7 @@ mod machine;
 mod plot;
 mod process;
 mod products;
+mod replay;
 mod report;
 mod result;
 mod run;
@@ -37,10 +39,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: &str = "\
 Usage: cargo xtask bench [--quick | --smoke] [OPTIONS]
 
-Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. Without --quick it takes a quarter of an
-hour; with it, some minutes; --smoke is over in seconds and tells only that everything works.
+Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. Without --quick it takes twenty minutes;
+with it, some; --smoke is over in seconds and tells only that everything works.
 
-  --only KEY      only KEY and what is below it: append, append-64x1, read, condition, deliver, start, import, volume
+  --only KEY      only KEY and what is below it: append, append-64x1, read, condition, deliver, start, replay,
+                  import, audit, audit-64x1, audit-64x10, audit-import, volume
   --targets A,B   only targets whose name contains one of these
   --dir DIR       where the stores are written, a folder of its own below it; /var/tmp unless told
   --json FILE     where the results go as JSON; results.json beside what is installed unless told

@@ -91,8 +91,14 @@ impl Runner {
         if ["read", "condition", "deliver", "start"].iter().any(|key| self.wants(key)) {
             self.filled().await?;
         }
+        if self.wants("replay") {
+            self.replay().await?;
+        }
         if self.wants("import") {
             self.imports()?;
+        }
+        if self.wants("audit") {
+            self.audit().await?;
         }
         if self.wants("volume") {
             self.volumes().await?;
@@ -100,14 +106,16 @@ impl Runner {
         Ok(())
     }
 
-    fn wants(&self, key: &str) -> bool {
+    /// Whether anything of this key was asked for.
+    pub(crate) fn wants(&self, key: &str) -> bool {
         let below = |key: &str, of: &str| {
             key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         self.only.as_ref().is_none_or(|only| below(key, only) || below(only, key))
     }
 
-    fn is_asked_for(&self, name: &str) -> bool {
+    /// Whether this target was asked for.
+    pub(crate) fn is_asked_for(&self, name: &str) -> bool {
         self.targets.is_empty() || self.targets.iter().any(|part| name.contains(part.as_str()))
     }
 

@@ -24,8 +24,21 @@ impl GravenProcess {
     /// # Errors
     /// Those of [`Store::open`].
     pub(crate) fn open(dir: &Path) -> Result<GravenProcess> {
-        let store = Store::open(dir, Options::default()).context("cannot open the store")?;
+        GravenProcess::open_with(dir, Options::default())
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub(crate) fn open_with(dir: &Path, options: Options) -> Result<GravenProcess> {
+        let store = Store::open(dir, options).context("cannot open the store")?;
         Ok(GravenProcess { store, frames: false })
+    }
+
+    /// The store itself.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The same store, read as frames.
