@@ -72,6 +72,7 @@ pub mod env;
 mod index;
 pub mod journal;
 mod log;
+pub mod node;
 mod read;
 pub mod replica;
 mod stats;

@@ -3,11 +3,14 @@
 //! Answers get lost, batches come late or twice, and a writer that was taken for dead goes on writing. What it stores
 //! obeys the laws of [`graven_engine::journal`] all the same.
 
-use graven_engine::journal::{Batch, Journal, Outcome, Tail};
+use graven_engine::journal::{Batch, Claim, Journal, Outcome, SharedJournal, Tail, Term, View};
+use graven_engine::replica::LogIdentity;
+use graven_model::error::Details;
 use graven_model::{Code, Error, Result};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the line does to a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub enum Line {
     LostBefore,
     /// The answer is lost on its way back.
     LostAfter,
-    /// The batch arrives when [`SharedJournal::deliver`] says so; the writer has no answer.
+    /// The batch arrives when [`JournalServer::deliver`] says so; the writer has no answer.
     Late,
     /// The batch arrives twice; the writer gets the answer to the first.
     Twice,
@@ -26,42 +29,83 @@ pub enum Line {
 
 /// The journal itself, apart from its writers. Clones are the same journal.
 #[derive(Clone)]
-pub struct SharedJournal(Arc<Mutex<State>>);
+pub struct JournalServer(Arc<Server>);
+
+struct Server {
+    state: Mutex<State>,
+    /// The journal has grown, or the line has changed.
+    changed: Condvar,
+}
 
 struct State {
     begin: Tail,
+    identity: Option<LogIdentity>,
+    term: Term,
+    /// Number of the connection that holds the term, while it is open.
+    holder: Option<u64>,
+    connections: u64,
     batches: Vec<Batch>,
     line: VecDeque<Line>,
     late: Vec<Batch>,
+    /// Nobody is answered.
+    down: bool,
 }
 
-impl SharedJournal {
+impl JournalServer {
     /// An empty journal of a log with this id.
     #[must_use]
-    pub fn new(log_id: [u8; 16]) -> SharedJournal {
-        let begin = Tail { position: 0, checksum: crc32c::crc32c(&log_id) };
-        SharedJournal(Arc::new(Mutex::new(State {
-            begin,
-            batches: Vec::new(),
-            line: VecDeque::new(),
-            late: Vec::new(),
-        })))
+    pub fn new(log_id: [u8; 16]) -> JournalServer {
+        JournalServer(Arc::new(Server {
+            state: Mutex::new(State {
+                begin: begin_of(log_id),
+                identity: None,
+                term: Term::default(),
+                holder: None,
+                connections: 0,
+                batches: Vec::new(),
+                line: VecDeque::new(),
+                late: Vec::new(),
+                down: false,
+            }),
+            changed: Condvar::new(),
+        }))
     }
 
-    /// A writer. It may write until one of a later epoch has written.
+    /// A connection. It may write until a later epoch has begun.
     #[must_use]
     pub fn connect(&self) -> SimJournal {
-        SimJournal { shared: self.clone(), tail: self.0.lock().tail() }
+        let mut state = self.0.state.lock();
+        state.connections += 1;
+        SimJournal { server: self.clone(), number: state.connections, tail: state.tail() }
+    }
+
+    /// From now on nobody is answered, or everybody again.
+    pub fn set_down(&self, down: bool) {
+        self.0.state.lock().down = down;
+        self.0.changed.notify_all();
+    }
+
+    /// The journal loses its last batches, as an asynchronous standby has never had them.
+    pub fn lose_last(&self, batches: usize) {
+        let mut state = self.0.state.lock();
+        let kept = state.batches.len().saturating_sub(batches);
+        state.batches.truncate(kept);
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        self.0.state.lock().tail()
     }
 
     /// What the line does to the commits to come, one after the other; nothing to those after them.
     pub fn plan(&self, line: impl IntoIterator<Item = Line>) {
-        self.0.lock().line.extend(line);
+        self.0.state.lock().line.extend(line);
     }
 
     /// Late batches arrive, in the order they were sent.
     pub fn deliver(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         for batch in std::mem::take(&mut state.late) {
             state.store(&batch);
         }
@@ -76,7 +120,8 @@ impl State {
     /// Compare and append.
     fn store(&mut self, batch: &Batch) -> Outcome {
         let tail = self.tail();
-        let over = self.batches.last().is_some_and(|last| batch.epoch < last.epoch);
+        let over =
+            batch.epoch < self.term.epoch || self.batches.last().is_some_and(|last| batch.epoch < last.epoch);
         if batch.expected != tail || over {
             return Outcome::Conflict(tail);
         }
@@ -85,10 +130,33 @@ impl State {
     }
 }
 
-/// One writer's end of the line.
+/// One node's end of the line.
 pub struct SimJournal {
-    shared: SharedJournal,
+    server: JournalServer,
+    number: u64,
     tail: Tail,
+}
+
+impl SimJournal {
+    fn server(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.server.0.state.lock();
+        if state.down { Err(silence()) } else { Ok(state) }
+    }
+}
+
+impl Drop for SimJournal {
+    fn drop(&mut self) {
+        let mut state = self.server.0.state.lock();
+        state.holder = state.holder.filter(|holder| *holder != self.number);
+    }
+}
+
+fn begin_of(log_id: [u8; 16]) -> Tail {
+    Tail { position: 0, checksum: crc32c::crc32c(&log_id) }
+}
+
+fn silence() -> Error {
+    Error::new(Code::JournalUnreachable, "the journal does not answer")
 }
 
 impl Journal for SimJournal {
@@ -97,8 +165,11 @@ impl Journal for SimJournal {
     }
 
     fn commit(&mut self, batch: &Batch) -> Outcome {
-        let mut state = self.shared.0.lock();
-        let silence = || Outcome::Unknown(Error::new(Code::Timeout, "the journal does not answer"));
+        let mut state = match self.server() {
+            Ok(state) => state,
+            Err(error) => return Outcome::Unknown(error),
+        };
+        let silence = || Outcome::Unknown(silence());
         let outcome = match state.line.pop_front().unwrap_or(Line::Good) {
             Line::Good => state.store(batch),
             Line::Twice => {
@@ -116,6 +187,8 @@ impl Journal for SimJournal {
                 silence()
             }
         };
+        drop(state);
+        self.server.0.changed.notify_all();
         if let Outcome::Appended(tail) | Outcome::Conflict(tail) = outcome {
             self.tail = tail;
         }
@@ -123,7 +196,7 @@ impl Journal for SimJournal {
     }
 
     fn read(&mut self, from: u64, bytes_max: usize) -> Result<Vec<Batch>> {
-        let state = self.shared.0.lock();
+        let state = self.server()?;
         let mut bytes = 0;
         let mut read = Vec::new();
         for batch in state.batches.iter().filter(|batch| batch.tail.position > from) {
@@ -133,17 +206,70 @@ impl Journal for SimJournal {
             bytes += batch.frames.len();
             read.push(batch.clone());
         }
-        self.tail = state.tail();
+        let tail = state.tail();
+        drop(state);
+        self.tail = tail;
         Ok(read)
     }
 
     fn trim(&mut self, before: u64) -> Result<()> {
-        let mut state = self.shared.0.lock();
+        let mut state = self.server()?;
         // The last batch stays: it tells the tail.
         let kept = state.batches.iter().position(|batch| batch.tail.position > before);
         let kept = kept.unwrap_or(state.batches.len().saturating_sub(1));
         state.batches.drain(..kept);
         Ok(())
+    }
+}
+
+impl SharedJournal for SimJournal {
+    fn identity(&mut self) -> Result<Option<LogIdentity>> {
+        Ok(self.server()?.identity.clone())
+    }
+
+    fn found(&mut self, identity: &LogIdentity) -> Result<LogIdentity> {
+        let mut state = self.server()?;
+        if state.identity.is_none() {
+            state.begin = begin_of(identity.log_id.0);
+        }
+        Ok(state.identity.get_or_insert_with(|| identity.clone()).clone())
+    }
+
+    fn claim(&mut self, writer: [u8; 16], address: &str, claim: Claim) -> Result<Term> {
+        let number = self.number;
+        let mut state = self.server()?;
+        if claim == Claim::IfVacant && state.holder.is_some_and(|holder| holder != number) {
+            let address = state.term.address.clone();
+            return Err(
+                Error::new(Code::NotTheWriter, "another writer is connected").with(Details::Writer(address))
+            );
+        }
+        state.term = Term { epoch: state.term.epoch + 1, writer, address: address.to_owned() };
+        state.holder = Some(number);
+        Ok(state.term.clone())
+    }
+
+    fn look(&mut self, at: u64) -> Result<View> {
+        let state = self.server()?;
+        let begin = std::iter::once(state.begin);
+        let mut ends = begin.chain(state.batches.iter().map(|batch| batch.tail));
+        Ok(View {
+            tail: state.tail(),
+            checksum: ends.find(|tail| tail.position == at).map(|tail| tail.checksum),
+            term: state.term.clone(),
+        })
+    }
+
+    fn wait(&mut self, beyond: u64, timeout: Duration) -> Result<()> {
+        let mut state = self.server()?;
+        if state.tail().position <= beyond {
+            self.server.0.changed.wait_for(&mut state, timeout);
+        }
+        Ok(())
+    }
+
+    fn risks(&mut self) -> Result<Vec<String>> {
+        Ok(vec!["it is simulated: it is gone with the process".to_owned()])
     }
 }
 
@@ -167,7 +293,7 @@ mod tests {
     #[test]
     fn a_late_batch_arrives_once_and_only_if_nobody_was_faster() {
         for overtaken in [false, true] {
-            let shared = SharedJournal::new([1; 16]);
+            let shared = JournalServer::new([1; 16]);
             let mut writer = shared.connect();
             shared.plan([Line::Late]);
             let late = batch(writer.tail(), 1, 7);
@@ -188,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_arrives_twice_is_there_once() {
-        let shared = SharedJournal::new([1; 16]);
+        let shared = JournalServer::new([1; 16]);
         let mut writer = shared.connect();
         shared.plan([Line::Twice]);
         let twice = batch(writer.tail(), 1, 7);
@@ -198,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_writer_back_from_the_dead_changes_nothing() {
-        let shared = SharedJournal::new([1; 16]);
+        let shared = JournalServer::new([1; 16]);
         let mut zombie = shared.connect();
         shared.plan([Line::Late]);
         let late = batch(zombie.tail(), 1, 7);

@@ -14,6 +14,7 @@ mod replay;
 mod shared;
 mod writer;
 
+pub(crate) use committer::{CommitPoint, Failure};
 pub(crate) use facts::{Pending, Sources, subject_tag};
 pub(crate) use frames::{Chain, LogCursor, log_tag, seed};
 pub(crate) use names::Names;
@@ -21,7 +22,7 @@ pub(crate) use path::WritePath;
 pub(crate) use prepare::{METADATA_TYPE, Operation, Prepared, TOMBSTONE_TYPE, prepare};
 pub(crate) use replay::{Recovery, Witness, hex, recover, replay_frame};
 pub(crate) use shared::Shared;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Author, Writer};
 
 use graven_model::{Code, Error, Receipt, Result};
 use std::pin::Pin;

@@ -6,11 +6,10 @@
 //! lone append is encoded and flushed on the thread it comes from.
 
 use super::Prepared;
-use super::committer::Committer;
+use super::committer::{CommitPoint, Committer};
 use super::queue::Queue;
 use super::shared::Shared;
 use super::writer::Writer;
-use crate::journal::Journal;
 use graven_model::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -30,13 +29,21 @@ pub(crate) struct WritePath {
     committer: Committer,
     /// A batch is being flushed.
     flushing: AtomicBool,
+    /// Appends may be flushed on the thread they come from.
+    here: bool,
 }
 
 impl WritePath {
-    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, journal: Box<dyn Journal>) -> WritePath {
-        let committer = Committer::new(Arc::clone(&shared), journal);
-        let writer = Mutex::new(writer);
-        WritePath { shared, queue: Queue::default(), writer, committer, flushing: AtomicBool::new(false) }
+    /// `here`: a commit takes no longer than a flush of the disk, so that a caller may be made to wait for it.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        writer: Writer,
+        point: Box<dyn CommitPoint>,
+        here: bool,
+    ) -> WritePath {
+        let committer = Committer::new(Arc::clone(&shared), point);
+        let (queue, writer, flushing) = (Queue::default(), Mutex::new(writer), AtomicBool::new(false));
+        WritePath { shared, queue, writer, committer, flushing, here }
     }
 
     /// Queues an append.
@@ -60,6 +67,9 @@ impl WritePath {
     /// # Errors
     /// As [`WritePath::submit`].
     pub(crate) fn submit_here(&self, append: Prepared) -> Result<()> {
+        if !self.here {
+            return self.submit(append);
+        }
         if !self.queue.push_or_take_turn(append)? {
             self.help();
             return Ok(());

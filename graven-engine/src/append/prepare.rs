@@ -48,6 +48,13 @@ pub(crate) struct Prepared {
     pub(crate) reply: oneshot::Sender<Result<Receipt>>,
 }
 
+impl Prepared {
+    /// Tells its caller that it was refused.
+    pub(crate) fn refuse(self, error: &Error) {
+        let _ = self.reply.send(Err(error.clone()));
+    }
+}
+
 /// Checks an append against every limit, drops duplicate tags, and hashes its payloads.
 ///
 /// # Errors

@@ -37,6 +37,11 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    /// Where a log stands now.
+    pub(crate) fn of(chain: &Chain) -> Witness {
+        Witness { position: chain.position, checksum: chain.previous, root: chain.root }
+    }
+
     /// Compares a log that has come this far with what is known of it.
     fn check(&self, chain: &Chain) -> Result<()> {
         if chain.position != self.position || (chain.root == self.root && chain.previous == self.checksum) {

@@ -94,18 +94,24 @@ impl Shared {
         Alarm(self)
     }
 
-    pub(super) fn poison(&self, error: Error) {
-        tracing::error!(%error, "a write or flush failed; the store only reads from now on");
-        *self.poisoned.lock() = Some(error);
+    /// Ends all writing. The first cause stays.
+    pub(crate) fn poison(&self, error: Error) {
+        let mut poisoned = self.poisoned.lock();
+        if poisoned.is_none() {
+            tracing::error!(%error, "the store only reads from now on");
+            *poisoned = Some(error);
+        }
     }
 
     /// The error appends are refused with since the writer stopped, if it did.
     pub(crate) fn refusal_when_poisoned(&self) -> Option<Error> {
-        self.poisoned().map(|cause| {
-            Error::new(
+        self.poisoned().map(|cause| match cause.code {
+            // Nothing is wrong with what is here.
+            Code::NotTheWriter | Code::HistoryDiverged => cause,
+            _ => Error::new(
                 Code::Poisoned,
                 format!("the store only reads since a write failed ({})", cause.message),
-            )
+            ),
         })
     }
 
@@ -118,6 +124,11 @@ impl Shared {
             tally.add(stream.as_str(), &event.event_type, bytes, pending.revision == 0);
         }
         drop(tally);
+        self.advance(head, root);
+    }
+
+    /// Makes events visible that are durable, counted and indexed.
+    pub(crate) fn advance(&self, head: u64, root: Hash) {
         self.sources.index.durable(head);
         *self.root.lock() = (head, root);
         self.head.store(head, Ordering::Release);

@@ -25,6 +25,15 @@ use graven_model::{
 };
 use std::sync::Arc;
 
+/// In whose name batches are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Author {
+    /// Epoch of the journal; 1 where it has no other.
+    pub(crate) epoch: u32,
+    /// Random for each process.
+    pub(crate) writer: [u8; 16],
+}
+
 /// The writer's own state.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -32,8 +41,7 @@ pub(crate) struct Writer {
     pending: Pending,
     entropy: Entropy,
     chain: Chain,
-    writer_id: [u8; 16],
-    epoch: u32,
+    author: Author,
     index_flush_events: usize,
     open: Option<OpenBatch>,
     /// Room for appends on their way from the queue, and for what is known of a frame being made.
@@ -58,17 +66,17 @@ impl Writer {
         shared: Arc<Shared>,
         chain: Chain,
         names: Names,
-        mut entropy: Entropy,
+        entropy: Entropy,
+        author: Author,
         index_flush_events: usize,
     ) -> Writer {
         Writer {
             shared,
             names,
             pending: Pending::default(),
-            writer_id: entropy.bytes(),
+            author,
             entropy,
             chain,
-            epoch: 1,
             index_flush_events,
             open: None,
             taken: Vec::new(),
@@ -170,8 +178,8 @@ impl Writer {
             Batch {
                 expected,
                 tail,
-                epoch: self.epoch,
-                writer: self.writer_id,
+                epoch: self.author.epoch,
+                writer: self.author.writer,
                 number: self.names.batch,
                 frames: Bytes::from(frames),
             }
@@ -205,6 +213,10 @@ impl Writer {
     fn freeze(&mut self) -> Result<()> {
         if self.shared.poisoned().is_some() || self.shared.sources.index.open_events() == 0 {
             return Ok(());
+        }
+        // What the index remembers of the log has to be durable.
+        if self.shared.sources.log.is_copy() {
+            self.shared.sources.log.sync()?;
         }
         self.shared.sources.tiles.sync()?;
         let trailer = self.chain.cursor(&self.shared.tally.lock()).encode();
@@ -280,7 +292,7 @@ impl Writer {
         for extra in undeleting {
             frame.event(&Arc::new(extra), 0);
         }
-        frame.finish(open.expected.position, open.placement.offset, self.epoch);
+        frame.finish(open.expected.position, open.placement.offset, self.author.epoch);
         let (first, last) = places.expect("an accepted append stores at least one event");
         let mut streams = Vec::with_capacity(source.request.streams.len());
         for (write, slot) in source.request.streams.iter().zip(&source.slots) {
@@ -372,9 +384,7 @@ fn stored_events<'a>(source: &'a Source, skip: &'a [bool]) -> impl Iterator<Item
 }
 
 fn refuse_all(appends: &mut Vec<Prepared>, error: &Error) {
-    for append in appends.drain(..) {
-        let _ = append.reply.send(Err(error.clone()));
-    }
+    appends.drain(..).for_each(|append| append.refuse(error));
 }
 
 /// The writer's knowledge as [`decide`] asks for it.

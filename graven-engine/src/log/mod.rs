@@ -1,5 +1,8 @@
-//! The log on disk: segment files of frames. Who writes: the local journal, one batch at a time, or a replica, in
-//! runs of frames. Who reads: everyone.
+//! The log on disk: segment files of frames. Who writes: the writer, one batch at a time, or a replica, in runs of frames.
+//! Who reads: everyone.
+//!
+//! Where the log is the journal, a write is durable when it returns. Where it is a copy of a log that is durable elsewhere,
+//! it is durable after [`Log::sync`], and all segments but the last one are.
 //!
 //! A batch never spans two segments. The next segment is written with zeros before it is needed, so that a flush of the
 //! log changes no file-system metadata.
@@ -49,6 +52,8 @@ pub(crate) struct Log {
     segment_bytes: u64,
     segments: RwLock<Vec<Arc<Segment>>>,
     spare: Spare,
+    /// The log is a copy: writes are not flushed one by one.
+    copy: bool,
     /// Placement of the next batch; the writer's alone.
     plan: Mutex<Plan>,
 }
@@ -68,16 +73,18 @@ impl Log {
     /// # Errors
     /// [`Code::Corrupted`] for a damaged header, a foreign segment or a gap between segments.
     pub(crate) fn open(env: &Env, dir: &Path, log_id: [u8; 16], options: &crate::Options) -> Result<Log> {
-        Log::open_with(
-            env,
-            dir,
-            log_id,
-            options.segment_bytes,
-            Spare::new(env, dir, options.free_bytes_reserve),
-        )
+        let spare = Spare::new(env, dir, options.free_bytes_reserve);
+        Log::open_with(env, dir, log_id, options.segment_bytes, spare, false)
     }
 
-    fn open_with(env: &Env, dir: &Path, log_id: [u8; 16], segment_bytes: u64, spare: Spare) -> Result<Log> {
+    fn open_with(
+        env: &Env,
+        dir: &Path,
+        log_id: [u8; 16],
+        segment_bytes: u64,
+        spare: Spare,
+        copy: bool,
+    ) -> Result<Log> {
         let failed = |error: &std::io::Error| Error::io(dir.display(), error);
         env.disk.create_dir(dir).map_err(|error| failed(&error))?;
         // A process that was killed may have left a name that is not durable, of a segment that is about to be written.
@@ -123,6 +130,7 @@ impl Log {
             segment_bytes,
             segments: RwLock::new(segments),
             spare,
+            copy,
             plan: Mutex::default(),
         })
     }
@@ -206,7 +214,7 @@ impl Log {
         plan.waiting.push_back((first, placement, edge));
     }
 
-    /// Writes a planned batch at its place; durable when this returns.
+    /// Writes a planned batch at its place; durable when this returns, unless the log is a copy.
     ///
     /// # Errors
     /// Those of the disk; whether the batch is there is then unknown.
@@ -220,10 +228,18 @@ impl Log {
         let segment = self.segments.read().last().cloned().expect("the first batch begins a segment");
         let failed = |error: std::io::Error| Error::io(format_args!("{}", segment.path.display()), &error);
         segment.file.write_at(frames, placement.offset).map_err(failed)?;
-        segment.file.sync_data().map_err(failed)
+        if self.copy { Ok(()) } else { segment.file.sync_data().map_err(failed) }
+    }
+
+    /// Whether a batch that was written may not be durable before [`Log::sync`].
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy
     }
 
     fn roll(&self, first: u64, sealed_bytes: u64, edge: Edge) -> Result<()> {
+        if self.copy {
+            self.sync()?;
+        }
         let sealed = self.activate(&self.dir.join(spare::NAME), first, edge)?;
         self.spare.taken();
         if let Some(path) = sealed {

@@ -1,5 +1,5 @@
 //! The log of a replica: frames another log has written, in runs. Its segments grow as they are written; there is no
-//! spare, since nobody waits for a flush here.
+//! spare thread, since nobody waits for a flush here.
 
 use super::{Edge, Log, Spare, segment_name};
 use crate::env::{Env, Open, temporary_name};
@@ -11,8 +11,14 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::open`].
-    pub(crate) fn open_replica(env: &Env, dir: &Path, log_id: [u8; 16], segment_bytes: u64) -> Result<Log> {
-        Log::open_with(env, dir, log_id, segment_bytes, Spare::none(env, dir))
+    pub(crate) fn open_replica(
+        env: &Env,
+        dir: &Path,
+        log_id: [u8; 16],
+        options: &crate::Options,
+    ) -> Result<Log> {
+        let spare = Spare::none(env, dir, options.free_bytes_reserve);
+        Log::open_with(env, dir, log_id, options.segment_bytes, spare, true)
     }
 
     /// Whether a frame fits behind byte `used` of the last segment, if there is one.

@@ -52,9 +52,9 @@ impl Spare {
         Spare::with(env, dir, reserve_bytes, !env.is_simulated())
     }
 
-    /// For a log that never asks for a spare.
-    pub(super) fn none(env: &Env, dir: &Path) -> Spare {
-        Spare::with(env, dir, 0, false)
+    /// Makes spares only when they are needed: for a log whose writes nobody waits to be durable.
+    pub(super) fn none(env: &Env, dir: &Path, reserve_bytes: u64) -> Spare {
+        Spare::with(env, dir, reserve_bytes, false)
     }
 
     fn with(env: &Env, dir: &Path, reserve_bytes: u64, thread: bool) -> Spare {

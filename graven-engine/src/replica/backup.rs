@@ -33,7 +33,7 @@ impl Backup {
         let env = &options.env;
         let lock = enter(env, dir, false)?;
         let (identity, mark) = identify(env, dir, None)?;
-        let log = Log::open_replica(env, &dir.join(LOG_DIR), identity.log_id.0, options.segment_bytes)?;
+        let log = Log::open_replica(env, &dir.join(LOG_DIR), identity.log_id.0, options)?;
         Ok(Backup { dir: dir.to_owned(), identity: LogIdentity::from(&identity), mark, log, _lock: lock })
     }
 

@@ -1,6 +1,6 @@
 //! `replica.json`: how far a copy is known to be durable, and what it was there.
 
-use crate::append::{Chain, hex};
+use crate::append::{Witness, hex};
 use crate::env::{Env, read_file, replace_file};
 use graven_model::{Code, Error, Result, Timestamp};
 use graven_proof::Hash;
@@ -30,14 +30,14 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Of a log that stands here and is durable.
-    pub(super) fn new(chain: &Chain, now_us: i64) -> Mark {
+    /// Of a log with this tag that stands here and is durable.
+    pub(super) fn new(log_tag: u32, durable: &Witness, now_us: i64) -> Mark {
         let mut mark = Mark {
             format: FORMAT,
-            log: chain.log_tag,
-            head: chain.position,
-            checksum: chain.previous,
-            root: hex(&chain.root),
+            log: log_tag,
+            head: durable.position,
+            checksum: durable.checksum,
+            root: hex(&durable.root),
             synced_at: Timestamp::from_micros(now_us),
             crc: 0,
         };

@@ -9,30 +9,31 @@
 //! neither a backup is written to nor half a restore taken for a store. This room never asks anybody for frames.
 
 mod backup;
+mod keeper;
 mod mark;
 #[cfg(test)]
 mod tests;
 
 pub use backup::Backup;
+pub(crate) use keeper::Keeper;
+pub use keeper::SYNC_BYTES;
 
-use crate::append::{Chain, Names, Pending, Sources, Witness, hex, log_tag, replay_frame};
+use crate::append::{Chain, Names, Pending, Shared, Witness, hex, log_tag, replay_frame};
 use crate::env::Env;
 use crate::index::Index;
 use crate::log::frame::{self, Header};
 use crate::log::recovery::records_intact;
 use crate::log::{Edge, Log, segment};
-use crate::stats::Tally;
+use crate::node::Membership;
 use crate::store::open::{INDEX_DIR, Identity, LOG_DIR, Recovered, enter, open_over, read_identity};
-use crate::{Options, StoreInfo};
+use crate::{Options, Store, StoreInfo};
 use bytes::Bytes;
 use graven_model::{Code, Error, EventId, Position, Result, Timestamp};
 use mark::Mark;
 pub(crate) use mark::NAME as MARK_FILE;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-/// Bytes after which a long copy is made durable: what an interruption costs at the most.
-pub const SYNC_BYTES: usize = 64 << 20;
+use std::sync::Arc;
 
 /// Who a log is, as its store says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,19 +81,17 @@ pub enum Depth {
 
 /// A copy of a log that is open for more.
 pub struct Replica {
-    env: Env,
     dir: PathBuf,
     identity: Identity,
-    sources: Sources,
+    shared: Arc<Shared>,
     chain: Chain,
-    tally: Tally,
     names: Names,
     index_flush_events: usize,
-    synced: Position,
+    keeper: Arc<Keeper>,
     failed: Option<Error>,
     scratch: Vec<u8>,
     /// Ends with the replica.
-    _lock: Box<dyn Send + Sync>,
+    lock: Option<Box<dyn Send + Sync>>,
 }
 
 /// Frames that go into one segment, one after the other.
@@ -142,7 +141,7 @@ impl Replica {
             Index::wipe(&env, &dir.join(INDEX_DIR))?;
         }
         let log_id = identity.log_id.0;
-        let log = Log::open_replica(&env, &dir.join(LOG_DIR), log_id, options.segment_bytes)?;
+        let log = Log::open_replica(&env, &dir.join(LOG_DIR), log_id, options)?;
         let synced = Witness { position: mark.head, checksum: mark.checksum, root: mark.root()? };
         let recovered =
             open_over(log, &env, dir, options, &identity, Some(synced), &mut |at| progress(Position(at)))?;
@@ -150,19 +149,20 @@ impl Replica {
         if chain.position < mark.head {
             return Err(missing_end(dir, mark.head, chain.position));
         }
+        let shared = Arc::new(Shared::new(env, sources, &chain, tally));
+        let keeper =
+            Keeper::new(Arc::clone(&shared), dir.to_owned(), chain.log_tag, Witness::of(&chain), mark.head);
         Ok(Replica {
-            env,
             dir: dir.to_owned(),
             identity,
-            sources,
+            shared,
             chain,
-            tally,
             names,
             index_flush_events: options.index_flush_events,
-            synced: Position(mark.head),
+            keeper: Arc::new(keeper),
             failed: None,
             scratch: Vec::new(),
-            _lock: lock,
+            lock: Some(lock),
         })
     }
 
@@ -193,7 +193,7 @@ impl Replica {
     /// Everything below is durable.
     #[must_use]
     pub fn synced(&self) -> Position {
-        self.synced
+        self.keeper.synced()
     }
 
     /// Compares the end of this copy with the same place in its source: `frame` is the source's frame that holds the
@@ -235,7 +235,7 @@ impl Replica {
     pub fn append_frames(&mut self, bytes: &Bytes) -> Result<Position> {
         self.usable()?;
         let frames = self.check(bytes)?;
-        if self.sources.index.open_events() >= self.index_flush_events {
+        if self.shared.sources.index.open_events() >= self.index_flush_events {
             // What the index remembers of the log has to be durable.
             self.sync()?;
             self.freeze()?;
@@ -245,7 +245,7 @@ impl Replica {
             self.failed = Some(error.clone());
             return Err(error);
         }
-        if let Err(error) = self.sources.tiles.write_full() {
+        if let Err(error) = self.shared.sources.tiles.write_full() {
             tracing::warn!(%error, "Merkle tiles stay in memory until they can be written");
         }
         Ok(self.head())
@@ -294,7 +294,7 @@ impl Replica {
         for (header, range) in frames {
             let length = u64::from(header.length);
             let chain = &mut self.chain;
-            let rolls = chain.position == 0 || !self.sources.log.has_room(chain.offset, length);
+            let rolls = chain.position == 0 || !self.shared.sources.log.has_room(chain.offset, length);
             if rolls {
                 chain.offset = segment::HEADER_BYTES;
                 chain.segment_first = header.first;
@@ -309,10 +309,10 @@ impl Replica {
                 }),
             }
             replay_frame(
-                &self.sources,
+                &self.shared.sources,
                 &pending,
                 chain,
-                &mut self.tally,
+                &mut self.shared.tally.lock(),
                 &mut self.names,
                 header,
                 &bytes.slice(range.clone()),
@@ -325,14 +325,16 @@ impl Replica {
     }
 
     fn write(&self, bytes: &Bytes, runs: &[Run]) -> Result<()> {
-        let log = &self.sources.log;
+        let log = &self.shared.sources.log;
         for run in runs {
             if let Some(edge) = &run.begins {
                 log.begin_segment(run.first, edge.clone())?;
             }
             log.write_frames(run.offset, &bytes[run.bytes.clone()])?;
         }
-        self.sources.index.durable(self.chain.position);
+        log.set_end(self.chain.offset);
+        self.keeper.note(Witness::of(&self.chain), bytes.len());
+        self.shared.advance(self.chain.position, self.chain.root);
         Ok(())
     }
 
@@ -343,27 +345,17 @@ impl Replica {
     /// Those of the disk; the copy takes nothing more then until it is opened again.
     pub fn sync(&mut self) -> Result<()> {
         self.usable()?;
-        if self.synced == self.head() {
-            return Ok(());
-        }
-        let mark = Mark::new(&self.chain, self.env.clock.now_us());
-        let outcome = self.sources.log.sync().and_then(|()| mark.write(&self.env, &self.dir));
-        if let Err(error) = outcome {
-            self.failed = Some(error.clone());
-            return Err(error);
-        }
-        self.synced = self.head();
-        Ok(())
+        self.keeper.sync().inspect_err(|error| self.failed = Some(error.clone()))
     }
 
     /// Turns the index in memory into a file. Everything has to be durable.
     fn freeze(&self) -> Result<()> {
-        if self.sources.index.open_events() == 0 {
+        if self.shared.sources.index.open_events() == 0 {
             return Ok(());
         }
-        self.sources.tiles.sync()?;
-        self.sources.index.freeze(self.chain.cursor(&self.tally).encode());
-        self.sources.index.durable(self.chain.position);
+        self.shared.sources.tiles.sync()?;
+        self.shared.sources.index.freeze(self.chain.cursor(&self.shared.tally.lock()).encode());
+        self.shared.sources.index.durable(self.chain.position);
         Ok(())
     }
 
@@ -382,13 +374,39 @@ impl Replica {
     /// Those of the disk.
     pub fn into_store(mut self) -> Result<()> {
         self.finish()?;
-        mark::remove(&self.env, &self.dir)
+        mark::remove(&self.shared.env, &self.dir)
     }
 
     fn finish(&mut self) -> Result<()> {
+        self.settle()?;
+        self.shared.sources.index.close()
+    }
+
+    /// Makes everything durable, and writes the index.
+    pub(crate) fn settle(&mut self) -> Result<()> {
         self.sync()?;
-        self.freeze()?;
-        self.sources.index.close()
+        self.freeze()
+    }
+
+    /// A store that reads what is here, as it comes. Index and directory are the store's to close from then on. Once.
+    pub(crate) fn store(&mut self, node: Arc<Membership>) -> Result<Store> {
+        let entropy = (self.shared.env.entropy(0))
+            .map_err(|error| Error::io("randomness of the operating system", &error))?;
+        let lock = self.lock.take().expect("a copy becomes the copy of one store");
+        Ok(Store::over(Arc::clone(&self.shared), self.identity.clone(), entropy, lock, Some(node)))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
+    /// What a writer has to know to go on where this copy ends.
+    pub(crate) fn into_state(self) -> (Chain, Names) {
+        (self.chain, self.names)
     }
 
     fn usable(&self) -> Result<()> {
@@ -416,7 +434,8 @@ fn identify(env: &Env, dir: &Path, source: Option<&LogIdentity>) -> Result<(Iden
             let LogIdentity { log_id, origin, created_at } = source.clone();
             let identity = Identity::new(log_id, origin, created_at, &mut entropy);
             // First the mark: without it the identity would be that of an empty store.
-            Mark::new(&Chain::empty(log_id.0, &identity.origin), env.clock.now_us()).write(env, dir)?;
+            let empty = Chain::empty(log_id.0, &identity.origin);
+            Mark::new(empty.log_tag, &Witness::of(&empty), env.clock.now_us()).write(env, dir)?;
             identity.write(env, dir)?;
             identity
         }

@@ -8,12 +8,13 @@ pub(crate) use open::FORMAT_VERSION;
 pub use words::Options;
 
 use crate::append::{
-    METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer, prepare,
-    seed,
+    Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
+    prepare, seed,
 };
-use crate::env::{Entropy, spawn_named};
-use crate::journal::{LocalJournal, Tail};
+use crate::env::{Entropy, Env, spawn_named};
+use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
+use crate::node::{Membership, Role, Standing};
 use crate::read::follow::Follower;
 use crate::read::frames::read_frames;
 use crate::read::metadata::StreamMetadata;
@@ -29,7 +30,7 @@ use graven_model::{
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
@@ -41,10 +42,13 @@ pub struct Store {
 
 struct Inner {
     shared: Arc<Shared>,
-    path: Arc<WritePath>,
+    /// There is none while another node writes.
+    path: OnceLock<Arc<WritePath>>,
     identity: Identity,
     entropy: Mutex<Entropy>,
-    writers: Mutex<Vec<JoinHandle<()>>>,
+    /// Those that serve the path.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    node: Option<Arc<Membership>>,
     /// Ends when the store is closed.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -81,30 +85,80 @@ impl Store {
             seed(identity.log_id.0),
             Tail { position: chain.position, checksum: chain.previous },
         );
-        let writer_entropy =
-            env.entropy(1).map_err(|error| Error::io("randomness of the operating system", &error))?;
-        let writer =
-            Writer::new(Arc::clone(&shared), chain, names, writer_entropy, options.index_flush_events);
-        let path = Arc::new(WritePath::new(Arc::clone(&shared), writer, Box::new(journal)));
-        let start = |name, body: fn(&WritePath)| {
-            let path = Arc::clone(&path);
-            spawn_named(name, move || body(&path))
-        };
-        let mut writers = vec![start("graven-writer", WritePath::run)];
-        // A run that is to be repeatable knows no second thread.
-        if !env.is_simulated() {
-            writers.push(start("graven-encoder", WritePath::assist));
-        }
-        Ok(Store {
+        let mut writer_entropy = writer_entropy(&env)?;
+        let author = Author { epoch: 1, writer: writer_entropy.bytes() };
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            chain,
+            names,
+            writer_entropy,
+            author,
+            options.index_flush_events,
+        );
+        let path = WritePath::new(Arc::clone(&shared), writer, Box::new(journal), true);
+        let store = Store::over(shared, identity, entropy, lock, None);
+        store.inner.begin_writing(path);
+        Ok(store)
+    }
+
+    /// A store that only reads until it begins to write. `node`: what it is one of, if it shares its journal.
+    pub(crate) fn over(
+        shared: Arc<Shared>,
+        identity: Identity,
+        entropy: Entropy,
+        lock: Box<dyn Send + Sync>,
+        node: Option<Arc<Membership>>,
+    ) -> Store {
+        Store {
             inner: Arc::new(Inner {
                 shared,
-                path,
+                path: OnceLock::new(),
                 identity,
                 entropy: Mutex::new(entropy),
-                writers: Mutex::new(writers),
+                threads: Mutex::default(),
+                node,
                 lock: Mutex::new(Some(lock)),
             }),
-        })
+        }
+    }
+
+    /// What begins to take appends later: it does nothing once the store is gone.
+    pub(crate) fn begin_later(&self) -> impl Fn(WritePath) + Send + use<> {
+        let inner = Arc::downgrade(&self.inner);
+        move |path| {
+            if let Some(inner) = inner.upgrade() {
+                inner.begin_writing(path);
+            }
+        }
+    }
+
+    /// Where this node stands among those that share its journal; `None` for a store whose journal is its own log.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.inner.node.as_ref().map(|node| node.standing())
+    }
+
+    /// The part of this node as it changes; `None` for a store whose journal is its own log.
+    #[must_use]
+    pub fn watch_role(&self) -> Option<watch::Receiver<Role>> {
+        self.inner.node.as_ref().map(|node| node.watch())
+    }
+
+    /// Makes this node the writer: claims the journal's next epoch and reads the rest of what others wrote. From then on
+    /// nobody else can commit. Does nothing on the writer itself. Blocks, for the length of that reading.
+    ///
+    /// # Errors
+    /// [`Code::InvalidConfig`] for a store whose journal is its own log; [`Code::NotTheWriter`] if another node claimed at
+    /// the same moment; [`Code::JournalUnreachable`]; [`Code::HistoryDiverged`].
+    pub fn take_over(&self) -> Result<Term> {
+        match &self.inner.node {
+            Some(node) => node.take_over(),
+            None => Err(Error::new(
+                Code::InvalidConfig,
+                "this store's journal is its own log: there is nothing to take over",
+            )
+            .expected("a node of a shared journal")),
+        }
     }
 
     /// Checks limits and hashes payloads on the calling thread, then queues the append. An error here means that it was
@@ -125,7 +179,7 @@ impl Store {
     /// As [`Store::submit`].
     pub fn submit_here(&self, request: AppendRequest) -> Result<PendingAppend> {
         let (prepared, pending) = self.prepared(Operation::Append, request)?;
-        self.inner.path.submit_here(prepared)?;
+        self.inner.path()?.submit_here(prepared)?;
         Ok(pending)
     }
 
@@ -137,7 +191,7 @@ impl Store {
 
     fn queue(&self, operation: Operation, request: AppendRequest) -> Result<PendingAppend> {
         let (prepared, pending) = self.prepared(operation, request)?;
-        self.inner.path.submit(prepared)?;
+        self.inner.path()?.submit(prepared)?;
         Ok(pending)
     }
 
@@ -455,34 +509,78 @@ impl Gathered<'_> {
 
 impl Drop for Gathered<'_> {
     fn drop(&mut self) {
-        if !self.appends.is_empty() {
-            self.store.inner.path.submit_all(self.appends.drain(..));
+        if self.appends.is_empty() {
+            return;
+        }
+        match self.store.inner.path() {
+            Ok(path) => path.submit_all(self.appends.drain(..)),
+            Err(error) => self.appends.drain(..).for_each(|append| append.refuse(&error)),
         }
     }
 }
 
 impl Inner {
-    fn close(&self) -> Result<()> {
-        self.path.close();
-        let writers = std::mem::take(&mut *self.writers.lock());
-        if writers.is_empty() {
-            return Ok(());
+    /// The way to the log.
+    ///
+    /// # Errors
+    /// [`Code::NotTheWriter`] while another node writes.
+    fn path(&self) -> Result<&WritePath> {
+        match self.path.get() {
+            Some(path) => Ok(path),
+            None => Err(self.node.as_ref().map_or_else(closed, |node| node.not_the_writer())),
         }
-        let panicked = writers.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
+    }
+
+    /// Takes appends from now on.
+    fn begin_writing(&self, path: WritePath) {
+        let path = Arc::new(path);
+        let start = |name, body: fn(&WritePath)| {
+            let path = Arc::clone(&path);
+            spawn_named(name, move || body(&path))
+        };
+        let mut threads = self.threads.lock();
+        threads.push(start("graven-writer", WritePath::run));
+        // A run that is to be repeatable knows no second thread.
+        if !self.shared.env.is_simulated() {
+            threads.push(start("graven-encoder", WritePath::assist));
+        }
+        assert!(self.path.set(path).is_ok(), "a store begins to write once");
+    }
+
+    fn close(&self) -> Result<()> {
+        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        let left = self.node.as_ref().map_or(Ok(()), |node| node.leave());
+        if let Some(path) = self.path.get() {
+            path.close();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let panicked = threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
+        let kept = self.node.as_ref().map_or(Ok(()), |node| node.settle());
         let index = self.shared.sources.index.close();
         self.shared.close();
-        *self.lock.lock() = None;
+        drop(lock);
         if panicked {
             return Err(Error::new(Code::Internal, "the writer ended with a panic; see the log"));
         }
-        if let Some(cause) = self.shared.poisoned() {
-            return Err(Error::new(
-                Code::Poisoned,
-                format!("a write failed while the store was open ({})", cause.message),
-            ));
+        match self.shared.poisoned() {
+            Some(cause) if !matches!(cause.code, Code::NotTheWriter | Code::HistoryDiverged) => {
+                Err(Error::new(
+                    Code::Poisoned,
+                    format!("a write failed while the store was open ({})", cause.message),
+                ))
+            }
+            _ => left.and(kept).and(index),
         }
-        index
     }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the store is closed")
+}
+
+/// Randomness for what a writer draws: salts and seeds.
+pub(crate) fn writer_entropy(env: &Env) -> Result<Entropy> {
+    env.entropy(1).map_err(|error| Error::io("randomness of the operating system", &error))
 }
 
 impl Drop for Inner {

@@ -7,7 +7,7 @@ use crate::env::{Entropy, Env, read_file, replace_file};
 use crate::index::{Hasher, Index};
 use crate::log::Log;
 use crate::log::reader::Reader;
-use crate::replica::MARK_FILE;
+use crate::replica::{LogIdentity, MARK_FILE};
 use crate::stats::Tally;
 use graven_model::{Code, Error, EventId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -107,11 +107,17 @@ pub(super) fn identify(env: &Env, dir: &Path, options: &Options, entropy: &mut E
     if let Some(identity) = read_identity(env, dir)? {
         return Ok(identity);
     }
-    let log_id = random_uuid(entropy);
-    let created_at = Timestamp::from_micros(env.clock.now_us());
-    let identity = Identity::new(log_id, format!("{}/{log_id}", options.origin), created_at, entropy);
+    let LogIdentity { log_id, origin, created_at } = new_log(options, entropy);
+    let identity = Identity::new(log_id, origin, created_at, entropy);
     identity.write(env, dir)?;
     Ok(identity)
+}
+
+/// Who a log is that begins now.
+pub(crate) fn new_log(options: &Options, entropy: &mut Entropy) -> LogIdentity {
+    let log_id = random_uuid(entropy);
+    let created_at = Timestamp::from_micros(options.env.clock.now_us());
+    LogIdentity { log_id, origin: format!("{}/{log_id}", options.origin), created_at }
 }
 
 /// Reads `store.json`; `None` if there is none.

@@ -3,12 +3,12 @@ use graven_engine::journal::laws::{self, Bench, Fault as Lost};
 use graven_engine::journal::{Journal, open_alone};
 use graven_sim::SimMachine;
 use graven_sim::disk::{Call, Fault, Trouble};
-use graven_sim::journal::{Line, SharedJournal};
+use graven_sim::journal::{JournalServer, Line};
 use std::path::Path;
 
 const LOG_ID: [u8; 16] = [9; 16];
 
-struct OverALine(SharedJournal);
+struct OverALine(JournalServer);
 
 impl Bench for OverALine {
     fn open(&mut self, _: u32) -> Box<dyn Journal> {
@@ -34,7 +34,7 @@ impl Bench for OverALine {
 
 #[test]
 fn the_simulated_journal_obeys_the_laws() {
-    laws::check(&mut || Box::new(OverALine(SharedJournal::new(LOG_ID))));
+    laws::check(&mut || Box::new(OverALine(JournalServer::new(LOG_ID))));
 }
 
 /// The local journal on a machine that loses power before every opening.

@@ -14,6 +14,7 @@ mod followers_beside_concurrent_appends;
 mod index_lost_or_damaged;
 mod journals_obey_the_laws;
 mod misdirected_write_is_noticed;
+mod nodes_share_a_journal;
 mod random_operations_agree_with_the_model;
 mod read_error_is_an_error;
 mod retry_after_the_condition_changed;

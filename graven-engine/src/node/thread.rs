@@ -1,0 +1,266 @@
+//! A node's thread: follows the journal, takes over when it is asked to, and as the writer watches that it still is one.
+
+use super::commit::{Line, SharedCommit, overtaken};
+use super::feed::{Feed, Parts};
+use super::membership::{Membership, Role, Standing};
+use super::writer_id;
+use crate::append::{Author, Shared, WritePath, Writer};
+use crate::env::spawn_named;
+use crate::journal::{Claim, Term};
+use crate::store::writer_entropy;
+use crate::{Options, Store};
+use graven_model::{Code, Error, Result, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A follower asks the journal this often though nothing told it of more.
+const POLL: Duration = Duration::from_millis(200);
+/// A writer asks this often whether it still is one.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Attempts to reach the journal before a take-over is given up: a quarter of a minute and more.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// Growing pauses between attempts.
+#[derive(Default)]
+pub(super) struct Pause {
+    attempts: u32,
+}
+
+impl Pause {
+    /// How long to wait before the next attempt: 10 ms, doubled each time, up to a second.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = Duration::from_millis((10 << self.attempts).min(1_000));
+        self.attempts = (self.attempts + 1).min(7);
+        pause
+    }
+}
+
+/// The store of a node whose copy has joined its journal. With a term, and everything read, it writes from the start.
+pub(super) fn start(mut feed: Feed, address: String, term: Option<Term>, options: &Options) -> Result<Store> {
+    let view = feed.join()?;
+    let standing = Standing {
+        role: Role::Follower,
+        epoch: view.term.epoch,
+        writer: view.term.address,
+        journal_head: view.tail.position,
+        complete_at: Timestamp::from_micros(0),
+        trouble: None,
+    };
+    let member = Arc::new(Membership::new(address, Arc::clone(feed.keeper()), standing));
+    let store = feed.replica().store(Arc::clone(&member))?;
+    let node = Node {
+        shared: Arc::clone(feed.shared()),
+        member: Arc::clone(&member),
+        options: options.clone(),
+        begin: Box::new(store.begin_later()),
+    };
+    let part = match term {
+        Some(term) => Part::Writing(node.write(feed, term)?),
+        None => Part::Following(Box::new(feed)),
+    };
+    let keeper = Arc::clone(&member.keeper);
+    member.has_threads(vec![
+        spawn_named("graven-node", move || node.run(part)),
+        spawn_named("graven-keeper", move || keeper.run()),
+    ]);
+    Ok(store)
+}
+
+struct Node {
+    shared: Arc<Shared>,
+    member: Arc<Membership>,
+    options: Options,
+    /// Gives the store its way to the log.
+    begin: Box<dyn Fn(WritePath) + Send>,
+}
+
+enum Part {
+    Following(Box<Feed>),
+    Writing(Tenure),
+}
+
+/// What the watch of a writer needs.
+struct Tenure {
+    line: Line,
+    term: Term,
+}
+
+impl Node {
+    fn run(&self, part: Part) {
+        let tenure = match part {
+            Part::Following(feed) => self.follow(*feed),
+            Part::Writing(tenure) => Ok(Some(tenure)),
+        };
+        match tenure {
+            Ok(Some(tenure)) => self.watch(&tenure),
+            Ok(None) => {}
+            Err(error) => self.shared.poison(error),
+        }
+    }
+
+    /// Reads the journal until the stop, or until this node has taken over.
+    fn follow(&self, mut feed: Feed) -> Result<Option<Tenure>> {
+        let mut pause = Pause::default();
+        // Nothing is known of a journal that was just connected to, and after it did not answer.
+        let mut known = false;
+        while !self.member.stopping() {
+            let wishes = self.member.take_over_wishes();
+            if !wishes.is_empty() {
+                match self.take_over(&mut feed) {
+                    Ok(term) => {
+                        let tenure = self.write(feed, term.clone())?;
+                        wishes.into_iter().for_each(|wish| drop(wish.send(Ok(term.clone()))));
+                        return Ok(Some(tenure));
+                    }
+                    Err(error) => {
+                        wishes.into_iter().for_each(|wish| drop(wish.send(Err(error.clone()))));
+                        known = false;
+                    }
+                }
+            }
+            let round = self.round(&mut feed, &mut known);
+            match round {
+                Ok(()) => pause = Pause::default(),
+                Err(error) if may_pass(&error) => {
+                    known = false;
+                    self.member.trouble(&error);
+                    self.member.pause(pause.next());
+                }
+                Err(error) => {
+                    self.member.trouble(&error);
+                    self.shared.poison(error.clone());
+                    self.refuse_until_stop(&error);
+                    return Ok(None);
+                }
+            }
+        }
+        feed.finish().map(|()| None)
+    }
+
+    /// Takes what the journal has, and waits a moment if that was nothing.
+    fn round(&self, feed: &mut Feed, known: &mut bool) -> Result<()> {
+        if *known && feed.pull()? {
+            self.member.heard(None, feed.head(), None);
+            return Ok(());
+        }
+        let view = feed.join()?;
+        *known = true;
+        let complete = view.tail.position == feed.head();
+        let now = Timestamp::from_micros(self.shared.env.clock.now_us());
+        self.member.heard(Some(&view.term), view.tail.position, complete.then_some(now));
+        if complete { feed.wait(POLL) } else { Ok(()) }
+    }
+
+    /// Claims the journal and reads the rest of what others wrote.
+    fn take_over(&self, feed: &mut Feed) -> Result<Term> {
+        let writer = writer_id(&self.options.env)?;
+        let term = self.patiently(|| match feed.claim(writer, &self.member.address, Claim::TakeOver) {
+            // The answer may be all that was lost.
+            Err(error) if error.code == Code::JournalUnreachable => match feed.join() {
+                Ok(view) if view.term.writer == writer => Ok(view.term),
+                _ => Err(error),
+            },
+            outcome => outcome,
+        })?;
+        self.patiently(|| feed.catch_up(&mut |_, _| {}))?;
+        Ok(term)
+    }
+
+    /// Tries a thing again, some times, while the journal does not answer.
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut pause = Pause::default();
+        for _ in 0..ATTEMPTS_MAX {
+            match attempt() {
+                Err(error) if error.code == Code::JournalUnreachable && !self.member.stopping() => {
+                    self.member.trouble(&error);
+                    self.member.pause(pause.next());
+                }
+                outcome => return outcome,
+            }
+        }
+        attempt()
+    }
+
+    /// Makes the store write. The copy holds everything the journal holds.
+    fn write(&self, feed: Feed, term: Term) -> Result<Tenure> {
+        let entropy = writer_entropy(&self.options.env)?;
+        let Parts { chain, names, journal } = feed.into_parts();
+        let author = Author { epoch: term.epoch, writer: term.writer };
+        let flush_events = self.options.index_flush_events;
+        let writer = Writer::new(Arc::clone(&self.shared), chain, names, entropy, author, flush_events);
+        let line = Line::new(journal);
+        self.member.writes_over(line.clone());
+        let point = SharedCommit {
+            line: line.clone(),
+            shared: Arc::clone(&self.shared),
+            member: Arc::clone(&self.member),
+            term: term.clone(),
+        };
+        (self.begin)(WritePath::new(Arc::clone(&self.shared), writer, Box::new(point), false));
+        self.member.becomes(Role::Writer, &term);
+        Ok(Tenure { line, term })
+    }
+
+    /// Asks now and then whether this node still is the writer, so that one without appends learns it too.
+    fn watch(&self, tenure: &Tenure) {
+        while !self.member.stopping() {
+            let standing = self.member.standing();
+            for wish in self.member.take_over_wishes() {
+                let outcome = match standing.role {
+                    Role::Writer => Ok(tenure.term.clone()),
+                    _ => Err(Error::new(
+                        Code::NotTheWriter,
+                        "this node has just stepped down; ask again when it follows",
+                    )),
+                };
+                let _ = wish.send(outcome);
+            }
+            if self.shared.poisoned().is_none() {
+                self.check(tenure);
+            }
+            self.member.pause(WATCH);
+        }
+    }
+
+    fn check(&self, tenure: &Tenure) {
+        let looked = tenure.line.try_ask(|journal| {
+            let head = self.shared.head();
+            Ok((head, journal.look(head)?))
+        });
+        let (head, view) = match looked {
+            Some(Ok(seen)) => seen,
+            Some(Err(error)) => return self.member.trouble(&error),
+            // A commit under way finds out by itself.
+            None => return,
+        };
+        // What was committed a moment ago may not be visible here yet.
+        match overtaken(&view, &tenure.term, head.max(view.tail.position)) {
+            Some(cause) => {
+                if cause.code == Code::NotTheWriter {
+                    self.member.becomes(Role::SteppedDown, &view.term);
+                }
+                self.shared.poison(cause);
+            }
+            None => {
+                let now = Timestamp::from_micros(self.shared.env.clock.now_us());
+                self.member.heard(Some(&view.term), view.tail.position, Some(now));
+            }
+        }
+    }
+
+    /// Nothing can be done any more but to say so.
+    fn refuse_until_stop(&self, cause: &Error) {
+        while !self.member.stopping() {
+            for wish in self.member.take_over_wishes() {
+                let _ = wish.send(Err(cause.clone()));
+            }
+            self.member.pause(WATCH);
+        }
+    }
+}
+
+/// Whether trying again may help.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.code, Code::JournalUnreachable | Code::Timeout | Code::Unavailable | Code::NotTheWriter)
+}
