@@ -186,3 +186,30 @@ fn stored_frames_decode_to_the_events_a_read_gives() {
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(frame::events(&damaged.into()).last().unwrap().unwrap_err().code, Code::Corrupted);
 }
+
+#[test]
+fn the_last_frame_of_a_batch_has_the_root_and_the_others_have_none() {
+    use graven_engine::model::frame::Header;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::small()).unwrap();
+    let mut gathered = store.gather();
+    let appends: Vec<_> = (0..50)
+        .map(|number| AppendRequest::to(name("s"), Expected::Any, [event(number, "A")]))
+        .map(|request| gathered.add(request).unwrap())
+        .collect();
+    drop(gathered);
+    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    let frames = store.read_frames(Position(0), usize::MAX >> 1).unwrap().bytes;
+    let mut headers = Vec::new();
+    let mut at = 0;
+    while let Some(header) = Header::decode(&frames[at..]) {
+        at += header.length as usize;
+        headers.push(header);
+    }
+    assert_eq!((at, headers.len()), (frames.len(), 50));
+    for (header, next) in headers.iter().zip(headers.iter().skip(1)) {
+        assert_eq!(header.root.is_some(), next.batch_offset == 0, "position {}", header.first);
+    }
+    assert!(headers.iter().any(|header| header.batch_offset > 0), "some appends shared a batch");
+    assert_eq!(headers[49].root, Some(store.info().root));
+}

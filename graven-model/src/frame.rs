@@ -1,7 +1,7 @@
 //! Frames and records: every byte of the log after a segment's header. Drawn in `docs/format.md`.
 //!
-//! A frame is one atomic append. Its header carries the Merkle root after its last event and the checksum of the frame
-//! before it. A record is one event and can be read, checked and placed on its own: its checksum covers its position,
+//! A frame is one atomic append. Its header carries the checksum of the frame before it and, in the last frame of a batch,
+//! the Merkle root after its last event. A record is one event and can be read, checked and placed on its own: its checksum covers its position,
 //! and it says how far back its frame begins.
 
 mod record;
@@ -27,6 +27,8 @@ pub const HEADER_BYTES: usize = 84;
 pub const RECORD_HEAD_BYTES: usize = 12;
 /// First four bytes of every frame.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
+/// Stands where a frame has no root; SHA-256 of nothing anybody will find.
+const NO_ROOT: Hash = [0; 32];
 /// Largest frame: the largest append plus what the envelope of its events may take.
 pub const FRAME_BYTES_MAX: usize = u32::MAX as usize >> 2;
 
@@ -51,8 +53,9 @@ pub struct Header {
     pub count: u32,
     /// Events of the same journal batch before this frame: `first - batch_offset` is where the batch begins.
     pub batch_offset: u32,
-    /// Merkle root over all events up to and with this frame.
-    pub root: Hash,
+    /// Merkle root over all events up to and with this frame. The last frame of a batch has it; for the others it would
+    /// be a hash a level of the tree that nobody asks for.
+    pub root: Option<Hash>,
     /// Checksum of this header.
     pub crc: u32,
 }
@@ -82,7 +85,7 @@ impl Header {
         out[36..44].copy_from_slice(&self.commit_time.to_le_bytes());
         out[44..48].copy_from_slice(&self.count.to_le_bytes());
         out[48..52].copy_from_slice(&self.batch_offset.to_le_bytes());
-        out[52..84].copy_from_slice(&self.root);
+        out[52..84].copy_from_slice(&self.root.unwrap_or(NO_ROOT));
         let crc = crc32c::crc32c(&out[8..]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
         crc
@@ -109,7 +112,7 @@ impl Header {
             commit_time: u64_at(bytes, 36).cast_signed(),
             count: u32_at(bytes, 44),
             batch_offset: u32_at(bytes, 48),
-            root: bytes[52..84].try_into().expect("32 bytes"),
+            root: Some(bytes[52..84].try_into().expect("32 bytes")).filter(|root| *root != NO_ROOT),
             crc,
         };
         let possible = header.count > 0

@@ -14,9 +14,9 @@ pub(super) type Reply = (oneshot::Sender<Result<Receipt>>, Result<Receipt>);
 
 /// A batch that is encoded: its frames and what to tell whom afterwards.
 pub(super) struct Ready {
-    pub(super) batch: Option<Batch>,
+    /// With the Merkle root at its end.
+    pub(super) batch: Option<(Batch, Hash)>,
     pub(super) events: Arc<Vec<PendingEvent>>,
-    pub(super) root: Hash,
     pub(super) replies: Vec<Reply>,
 }
 
@@ -87,7 +87,7 @@ impl Committer {
                 self.point.lock().confirm()
             }
             (None, None) => Ok(()),
-            (Some(batch), None) => self.point.lock().commit(batch, &ready.root),
+            (Some((batch, root)), None) => self.point.lock().commit(batch, root),
         };
         if let Err(failure) = outcome {
             let (cause, error) = match failure {
@@ -103,8 +103,8 @@ impl Committer {
             }
             return;
         }
-        if let Some(batch) = &ready.batch {
-            self.shared.publish(batch.tail.position, ready.root, &ready.events);
+        if let Some((batch, root)) = &ready.batch {
+            self.shared.publish(batch.tail.position, *root, &ready.events);
         }
         for (reply, outcome) in ready.replies {
             let _ = reply.send(outcome);

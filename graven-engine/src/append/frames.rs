@@ -24,7 +24,6 @@ pub(crate) struct Chain {
     pub(crate) commit_time: i64,
     pub(crate) last_leaf: Hash,
     pub(crate) frontier: Frontier,
-    pub(crate) root: Hash,
     /// First position of the last segment, and the byte where its frames end.
     pub(crate) segment_first: u64,
     pub(crate) offset: u64,
@@ -41,12 +40,16 @@ impl Chain {
             previous: seed(log_id),
             commit_time: i64::MIN,
             last_leaf: leaf::log_genesis(origin),
-            root: frontier.root(),
             frontier,
             segment_first: 0,
             offset: crate::log::segment::HEADER_BYTES,
             log_tag: log_tag(log_id),
         }
+    }
+
+    /// Merkle root over everything before `position`. A hash a level of the tree.
+    pub(crate) fn root(&self) -> Hash {
+        self.frontier.root()
     }
 
     /// What the header of a segment that begins here says.
@@ -118,7 +121,6 @@ impl LogCursor {
                 previous: half(32)?,
                 log_tag: half(36)?,
                 last_leaf: bytes.get(40..72)?.try_into().ok()?,
-                root: frontier.root(),
                 frontier,
             },
             tally: serde_json::from_slice(bytes.get(peaks_end..)?).ok()?,
@@ -305,13 +307,11 @@ impl<'a> FrameWriter<'a> {
         position
     }
 
-    /// Writes the header, and tells index and tiles. `batch_first` and `batch_offset`: where the batch begins in the log
-    /// and in its segment.
-    pub(crate) fn finish(self, batch_first: u64, batch_offset: u64, epoch: u32) {
+    /// Writes the header, tells index and tiles, and answers with the byte where the frame begins. `batch_first` and
+    /// `batch_offset`: where the batch begins in the log and in its segment.
+    pub(crate) fn finish(self, batch_first: u64, batch_offset: u64, epoch: u32) -> usize {
         let body = &self.out[self.start + frame::HEADER_BYTES..];
         let count = self.room.places.len() as u32;
-        let audit = self.sources.audit;
-        let root = if audit.is_on() { self.chain.frontier.root() } else { self.chain.root };
         let header = Header {
             length: (self.out.len() - self.start) as u32,
             body_crc: frame::body_crc(body, count).expect("the records were just encoded"),
@@ -322,14 +322,13 @@ impl<'a> FrameWriter<'a> {
             commit_time: self.chain.commit_time,
             count,
             batch_offset: (self.first - batch_first) as u32,
-            root,
+            root: None,
             crc: 0,
         };
         let mut bytes = [0; frame::HEADER_BYTES];
         self.chain.previous = header.encode(&mut bytes);
         self.out[self.start..self.start + frame::HEADER_BYTES].copy_from_slice(&bytes);
-        self.chain.root = root;
-        if audit.is_on() {
+        if self.sources.audit.is_on() {
             self.sources.tiles.push_tiled(&self.room.hashes, &self.room.tile_roots);
         }
         let mut terms_start = 0;
@@ -350,5 +349,18 @@ impl<'a> FrameWriter<'a> {
             }
         });
         self.sources.index.insert(entries);
+        self.start
     }
+}
+
+/// Writes the Merkle root into the last frame of a batch, which begins at a byte of `frames`, and answers with the root.
+pub(crate) fn seal(chain: &mut Chain, frames: &mut [u8], last: usize) -> Hash {
+    let root = chain.root();
+    let place = &mut frames[last..last + frame::HEADER_BYTES];
+    let mut header = Header::decode(place).expect("the frame was just encoded");
+    header.root = Some(root);
+    let mut bytes = [0; frame::HEADER_BYTES];
+    chain.previous = header.encode(&mut bytes);
+    place.copy_from_slice(&bytes);
+    root
 }

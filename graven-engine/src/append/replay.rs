@@ -39,18 +39,22 @@ pub(crate) struct Witness {
 impl Witness {
     /// Where a log stands now.
     pub(crate) fn of(chain: &Chain) -> Witness {
-        Witness { position: chain.position, checksum: chain.previous, root: chain.root }
+        Witness { position: chain.position, checksum: chain.previous, root: chain.root() }
     }
 
     /// Compares a log that has come this far with what is known of it.
     fn check(&self, chain: &Chain) -> Result<()> {
-        if chain.position != self.position || (chain.root == self.root && chain.previous == self.checksum) {
+        if chain.position != self.position {
+            return Ok(());
+        }
+        let root = chain.root();
+        if root == self.root && chain.previous == self.checksum {
             return Ok(());
         }
         let message = format!("the log up to position {} is not the one that was written", self.position);
         Err(Error::new(Code::Corrupted, message)
             .expected(format!("root {}", hex(&self.root)))
-            .found(format!("root {}", hex(&chain.root))))
+            .found(format!("root {}", hex(&root))))
     }
 }
 
@@ -176,8 +180,7 @@ pub(crate) fn replay_frame(
         tally.add(record.stream, record.event_type, size, record.revision == 0);
         at += head.total();
     }
-    chain.root = chain.frontier.root();
-    if chain.root != header.root {
+    if header.root.is_some_and(|root| root != chain.root()) {
         return Err(damaged(header.first, "the Merkle root of the frame is not that of its events"));
     }
     chain.previous = header.crc;

@@ -34,7 +34,7 @@ impl Shared {
             head: AtomicU64::new(chain.position),
             watch: watch::Sender::new(Position(chain.position)),
             tally: Mutex::new(tally),
-            root: Mutex::new((chain.position, chain.frontier.root())),
+            root: Mutex::new((chain.position, chain.root())),
             poisoned: Mutex::new(None),
             disk_full: Mutex::new(None),
             closed: Mutex::new(false),

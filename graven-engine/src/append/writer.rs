@@ -8,7 +8,7 @@
 use super::committer::{Ready, Reply};
 use super::decide::{Decision, Facts, decide};
 use super::facts::{Pending, Place, Source, Sources};
-use super::frames::{Chain, FrameWriter, Room};
+use super::frames::{self, Chain, FrameWriter, Room};
 use super::names::{Gate, Names, Slot};
 use super::queue::Queue;
 use super::shared::Shared;
@@ -56,6 +56,8 @@ struct OpenBatch {
     /// What came before, if the batch begins a segment.
     edge: Option<Edge>,
     frames: Vec<u8>,
+    /// Byte where the last frame begins.
+    last: usize,
     /// Upper bound of the bytes of its frames.
     bytes_max: usize,
     replies: Vec<Reply>,
@@ -157,6 +159,7 @@ impl Writer {
             edge: placement.roll.is_some().then(|| self.chain.edge()),
             placement,
             frames: Vec::with_capacity(bytes),
+            last: 0,
             bytes_max: bytes,
             replies: Vec::new(),
         })
@@ -164,10 +167,11 @@ impl Writer {
 
     /// Ends the batch being made, if there is one.
     pub(super) fn seal(&mut self) -> Option<Ready> {
-        let OpenBatch { expected, placement, edge, frames, replies, .. } = self.open.take()?;
+        let OpenBatch { expected, placement, edge, mut frames, last, replies, .. } = self.open.take()?;
         let events = self.pending.seal();
-        let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
         let batch = (!frames.is_empty()).then(|| {
+            let root = frames::seal(&mut self.chain, &mut frames, last);
+            let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
             self.chain.offset = placement.offset + frames.len() as u64;
             if placement.roll.is_some() {
                 self.chain.segment_first = expected.position;
@@ -175,16 +179,17 @@ impl Writer {
             self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
                 edge.expect("a batch that begins a segment has an edge")
             });
-            Batch {
+            let batch = Batch {
                 expected,
                 tail,
                 epoch: self.author.epoch,
                 writer: self.author.writer,
                 number: self.names.batch,
                 frames: Bytes::from(frames),
-            }
+            };
+            (batch, root)
         });
-        Some(Ready { batch, events, root: self.chain.root, replies })
+        Some(Ready { batch, events, replies })
     }
 
     /// Flushes the index if it is due and finds a place for at most `bytes` of frames. If either has to be done, nothing
@@ -292,7 +297,7 @@ impl Writer {
         for extra in undeleting {
             frame.event(&Arc::new(extra), 0);
         }
-        frame.finish(open.expected.position, open.placement.offset, self.author.epoch);
+        open.last = frame.finish(open.expected.position, open.placement.offset, self.author.epoch);
         let (first, last) = places.expect("an accepted append stores at least one event");
         let mut streams = Vec::with_capacity(source.request.streams.len());
         for (write, slot) in source.request.streams.iter().zip(&source.slots) {

@@ -124,7 +124,7 @@ impl Maker {
             commit_time: 0,
             count,
             batch_offset: (first - batch_first) as u32,
-            root: self.frontier.root(),
+            root: Some(self.frontier.root()),
             crc: 0,
         };
         let mut bytes = [0; frame::HEADER_BYTES];

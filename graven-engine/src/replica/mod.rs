@@ -18,7 +18,7 @@ pub use backup::Backup;
 pub(crate) use keeper::Keeper;
 pub use keeper::SYNC_BYTES;
 
-use crate::append::{Chain, Names, Pending, Shared, Witness, hex, log_tag, replay_frame};
+use crate::append::{Chain, Names, Pending, Shared, Witness, log_tag, replay_frame};
 use crate::env::Env;
 use crate::index::Index;
 use crate::log::frame::{self, Header};
@@ -181,7 +181,7 @@ impl Replica {
     /// Merkle root (RFC 6962) over everything that is here, recomputed from the events.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
-        self.chain.root
+        self.chain.root()
     }
 
     /// Header checksum of the last frame: what the next frame names as the one before it.
@@ -217,8 +217,8 @@ impl Replica {
             Some(header) if header.end() == here && header.crc == self.chain.previous => Ok(()),
             Some(header) => Err(self
                 .diverged("the source has another history than its copy")
-                .expected(format!("root {} at position {here}", hex(&self.chain.root)))
-                .found(format!("root {} at position {}", hex(&header.root), header.end()))),
+                .expected(format!("checksum {:08x} at position {here}", self.chain.previous))
+                .found(format!("checksum {:08x} at position {}", header.crc, header.end()))),
             None => Err(Error::new(Code::Corrupted, "what the source sent is no frame")),
         }
     }
@@ -334,7 +334,7 @@ impl Replica {
         }
         log.set_end(self.chain.offset);
         self.keeper.note(Witness::of(&self.chain), bytes.len());
-        self.shared.advance(self.chain.position, self.chain.root);
+        self.shared.advance(self.chain.position, self.chain.root());
         Ok(())
     }
 

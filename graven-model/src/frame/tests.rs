@@ -14,7 +14,7 @@ fn header() -> Header {
         commit_time: -7,
         count: 3,
         batch_offset: 9,
-        root: [8; 32],
+        root: Some([8; 32]),
         crc: 0,
     }
 }
