@@ -187,7 +187,7 @@ fn frame_with(run: &Bytes, position: u64) -> Option<Bytes> {
 }
 
 /// The rest of a run from the frame on that begins at a position; all of it if none does.
-fn frames_from(run: &Bytes, position: u64) -> Bytes {
+pub(crate) fn frames_from(run: &Bytes, position: u64) -> Bytes {
     let before: usize =
         frames_of(run).take_while(|(header, _)| header.first < position).map(|(_, frame)| frame.len()).sum();
     run.slice(before..)

@@ -22,6 +22,7 @@ mod feed;
 mod membership;
 mod thread;
 
+pub(crate) use feed::frames_from;
 pub(crate) use membership::Membership;
 pub use membership::{Role, Standing};
 

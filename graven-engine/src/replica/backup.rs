@@ -3,8 +3,11 @@
 use super::{LogIdentity, Mark, Replica, SYNC_BYTES, identify, missing_end};
 use crate::Options;
 use crate::append::{hex, log_tag, seed};
+use crate::journal::{Batch, Claim, Outcome, SharedJournal, Tail};
+use crate::log::frame::Header;
 use crate::log::recovery::{self, From};
 use crate::log::{Log, segment};
+use crate::node::frames_from;
 use crate::store::open::{LOG_DIR, enter};
 use bytes::{Bytes, BytesMut};
 use graven_model::{Code, Error, Position, Result, Timestamp};
@@ -92,6 +95,62 @@ impl Backup {
         copy.sync()
     }
 
+    /// As [`Backup::restore_into`], and brings everything into a journal as well, which becomes that of this log: `copy` is a
+    /// node's copy of it afterwards. Interrupted, and called again, it goes on where it was. `writer` is a random id.
+    ///
+    /// # Errors
+    /// Those of [`Backup::restore_into`]; [`Code::HistoryDiverged`] if the journal is of another log, or holds what is not
+    /// in the backup; [`Code::NotTheWriter`] if a writer is connected to it; [`Code::JournalUnreachable`].
+    pub fn restore_into_journal(
+        &self,
+        copy: &mut Replica,
+        journal: &mut dyn SharedJournal,
+        writer: [u8; 16],
+        progress: &mut dyn FnMut(Position),
+    ) -> Result<()> {
+        let founded = journal.found(&self.identity)?;
+        if founded != self.identity {
+            return Err(Error::new(Code::HistoryDiverged, "the journal is of another log than the backup")
+                .expected(format!("log {}", self.identity.log_id))
+                .found(format!("log {}", founded.log_id)));
+        }
+        let term = journal.claim(writer, "", Claim::IfVacant)?;
+        let mut tail = journal.look(0)?.tail;
+        let mut number = 0;
+        let end = self.frames(RUN_BYTES, |run| {
+            // The copy checks everything, so it comes first.
+            let head = copy.append_frames(&run)?;
+            let frames = frames_from(&run, tail.position);
+            if let Some(first) = Header::decode(&frames).filter(|first| first.first == tail.position) {
+                if first.previous != tail.checksum {
+                    return Err(other_history(tail.position));
+                }
+                number += 1;
+                let after = Tail { position: head.0, checksum: copy.tail_checksum() };
+                let (expected, epoch) = (tail, term.epoch);
+                match journal.commit(&Batch { expected, tail: after, epoch, writer, number, frames }) {
+                    Outcome::Appended(_) => tail = after,
+                    Outcome::Unknown(error) => return Err(error),
+                    Outcome::Conflict(found) => {
+                        return Err(Error::new(Code::NotTheWriter, "somebody else writes to the journal")
+                            .expected(format!("{} events in it", expected.position))
+                            .found(format!("{} events", found.position)));
+                    }
+                }
+            } else if head.0 == tail.position && copy.tail_checksum() != tail.checksum {
+                return Err(other_history(tail.position));
+            }
+            progress(head);
+            Ok(())
+        })?;
+        if tail.position > end.0 {
+            return Err(Error::new(Code::HistoryDiverged, "the journal holds more than the backup")
+                .expected(format!("{end} events or fewer"))
+                .found(format!("{} events", tail.position)));
+        }
+        copy.sync()
+    }
+
     /// Calls `each` with all whole frames in order, about `run_bytes` of them at a time, with a border where the durable
     /// part ends, and answers with the position after the last. Checksums are checked, Merkle roots are not:
     /// [`Replica::append_frames`] does that.
@@ -120,4 +179,11 @@ impl Backup {
         }
         Ok(Position(end.position))
     }
+}
+
+fn other_history(position: u64) -> Error {
+    Error::new(
+        Code::HistoryDiverged,
+        format!("the journal has another history than the backup, at or before position {position}"),
+    )
 }

@@ -3,6 +3,7 @@
 use crate::support::{id, seeds, to};
 use graven_engine::journal::{Claim, Journal, SharedJournal};
 use graven_engine::node::{NodeOptions, Role};
+use graven_engine::replica::{Backup, LogIdentity, Replica};
 use graven_engine::{Options, Store};
 use graven_model::error::Details;
 use graven_model::{Code, Expected, FollowRequest, Position, ReadRequest, Result, Revision, Selector, Start};
@@ -369,4 +370,40 @@ fn a_claim_that_was_lost_is_not_taken_for_one() {
     assert_eq!(other.claim([9; 16], "", Claim::TakeOver).unwrap().epoch, 2);
     assert_eq!(one.append(to("s", Expected::Any, [99])).unwrap_err().code, Code::NotTheWriter);
     assert_eq!(other.read(0, usize::MAX).unwrap().last().unwrap().tail.position, 20);
+}
+
+#[test]
+fn a_backup_is_restored_into_a_journal_even_if_that_is_interrupted() {
+    let home = machine(1);
+    let source = Store::open(DIR, options(&home)).unwrap();
+    append(&source, 0..200);
+    let away = machine(2);
+    let identity = LogIdentity::of(&source.info()).unwrap();
+    let mut copy = Replica::open("/backup", &identity, &options(&away)).unwrap();
+    while copy.head() < source.head() {
+        copy.append_frames(&source.read_frames(copy.head(), 10_000).unwrap().bytes).unwrap();
+    }
+    copy.close().unwrap();
+
+    let server = JournalServer::new([0; 16]);
+    let restore = |dir: &str| {
+        let backup = Backup::open("/backup", &options(&away)).unwrap();
+        let mut copy = Replica::open(dir, backup.identity(), &options(&away)).unwrap();
+        let outcome = backup.restore_into_journal(&mut copy, &mut server.connect(), [7; 16], &mut |_| {});
+        drop(copy);
+        outcome
+    };
+    for line in [Line::LostBefore, Line::LostAfter] {
+        server.plan([line]);
+        let error = restore(&format!("/{line:?}")).unwrap_err();
+        assert_eq!(error.code, Code::JournalUnreachable);
+    }
+    restore("/whole").unwrap();
+    let one = writer(&server, &machine(3));
+    same(&source, &one);
+    // Over a journal that has gone on it is refused.
+    append(&one, 200..201);
+    one.close().unwrap();
+    drop(one);
+    assert_eq!(restore("/again").unwrap_err().code, Code::HistoryDiverged);
 }
