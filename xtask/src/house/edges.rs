@@ -28,10 +28,12 @@ const PLACES: &[Place] = &[
         never: &["axum", "clap"],
     },
     Place { name: "graven-engine", may_need: &["graven-proof", "graven-model"], never: NO_WIRE },
+    Place { name: "graven-postgres", may_need: &["graven-model", "graven-engine"], never: NO_WIRE },
+    Place { name: "graven-pgtest", may_need: &[], never: NO_WIRE },
     Place {
         name: "graven",
-        may_need: &["graven-proof", "graven-model", "graven-proto", "graven-engine"],
-        never: &["graven-sim"],
+        may_need: &["graven-proof", "graven-model", "graven-proto", "graven-engine", "graven-postgres"],
+        never: &["graven-sim", "graven-pgtest"],
     },
     Place {
         name: "graven-sim",
