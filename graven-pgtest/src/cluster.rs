@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -75,7 +76,7 @@ impl Cluster {
         // Small, so that many stand side by side.
         cluster.configure(&[("shared_buffers", "32MB"), ("unix_socket_directories", "")]);
         cluster.configure(settings);
-        cluster.restart();
+        cluster.start_somewhere();
         cluster
     }
 
@@ -93,8 +94,6 @@ impl Cluster {
         let programs = Programs::find();
         let dir = tempfile::Builder::new().prefix("graven-pgtest-").tempdir().expect("a temporary directory");
         programs.own(dir.path());
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
         // A static is never dropped and a killed process drops nothing: a shell that reads until this process is gone.
         let script = "read -r _; \
             id=$(head -n 1 \"$0/data/postmaster.pid\" 2>/dev/null) && kill -INT \"$id\"; \
@@ -109,7 +108,7 @@ impl Cluster {
             .spawn()
             .expect("a shell");
         let lifeline = guard.stdin.take().expect("it was asked for");
-        Cluster { programs, dir, port, server: None, guard, _lifeline: lifeline }
+        Cluster { programs, dir, port: free_port(), server: None, guard, _lifeline: lifeline }
     }
 
     /// Where it lies.
@@ -183,6 +182,26 @@ impl Cluster {
     /// If it does not become ready.
     pub fn restart(&mut self) {
         self.stop();
+        if let Err(words) = self.try_start() {
+            panic!("PostgreSQL does not start:\n{words}");
+        }
+    }
+
+    /// Starts a new cluster, at another port if somebody was faster at its own.
+    fn start_somewhere(&mut self) {
+        for _ in 0..5 {
+            match self.try_start() {
+                Ok(()) => return,
+                Err(words) if words.contains("could not create any TCP/IP sockets") => {
+                    self.port = free_port()
+                }
+                Err(words) => panic!("PostgreSQL does not start:\n{words}"),
+            }
+        }
+        panic!("PostgreSQL finds no free port:\n{}", self.words());
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
         let log = self.log();
         let file = File::create(&log).expect("a temporary directory can be written");
         let second = file.try_clone().expect("a file can be shared");
@@ -199,13 +218,18 @@ impl Cluster {
             let words = fs::read_to_string(&log).unwrap_or_default();
             let ready = words.contains("ready to accept"); // "… connections", "… read-only connections"
             if ready && TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                break;
+                self.server = Some(server);
+                return Ok(());
             }
-            let ended = server.try_wait().expect("a child can be watched");
-            assert!(ended.is_none() && Instant::now() < deadline, "PostgreSQL does not start:\n{words}");
+            if server.try_wait().expect("a child can be watched").is_some() {
+                return Err(fs::read_to_string(&log).unwrap_or_default());
+            }
+            if Instant::now() > deadline {
+                let _ = server.kill();
+                return Err(words);
+            }
             std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
-        self.server = Some(server);
     }
 
     /// What the server wrote since its last start.
@@ -282,7 +306,7 @@ impl Cluster {
         );
         standby.configure(&[("primary_conninfo", &source), ("synchronous_standby_names", "")]);
         standby.put("standby.signal", b"");
-        standby.restart();
+        standby.start_somewhere();
         if replication == Replication::Synchronous {
             self.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
             self.sql("SELECT pg_reload_conf()");
@@ -336,4 +360,16 @@ fn signal(id: u32, signal: Signal) {
 fn children_of(id: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// A port that nobody listens on, below those that outgoing connections get: one of them would keep the server from
+/// starting again.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(37);
+    wait_until("a port is free", || {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(at % 12_000).expect("it is below 12,000");
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    })
 }

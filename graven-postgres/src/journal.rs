@@ -30,7 +30,8 @@ const TRIM_BATCHES: i64 = 1_000;
 
 /// A journal in PostgreSQL. See the crate.
 ///
-/// It connects at its first call, and anew at the next call after a failure. Its calls must not come from an async runtime.
+/// It connects at its first call, and anew at the next call after a failure. Its calls must not come from an async runtime;
+/// it may be dropped on one.
 pub struct PostgresJournal {
     pub(crate) settings: Settings,
     pub(crate) target: Target,
@@ -381,9 +382,9 @@ impl fmt::Debug for PostgresJournal {
 
 impl Drop for PostgresJournal {
     fn drop(&mut self) {
-        self.disconnect();
+        // With the runtime goes the connection: at once, wherever this happens, and without waiting for a host's name.
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background(); // without waiting for a host's name to be looked up
+            runtime.shutdown_background();
         }
     }
 }

@@ -82,8 +82,10 @@ impl Link {
     pub(crate) async fn open(settings: &Settings, target: &Target) -> Result<Link, Failure> {
         let mut failure = Failure::Silence;
         for host in target.hosts() {
-            // With the greeting, and the time that looking up the name takes: a host that hangs is passed over.
-            match timeout(settings.connect_timeout, connect(&host, target)).await {
+            // With the greeting, the time that looking up the name takes, and a second address: a host that hangs is passed
+            // over.
+            let limit = host.get_connect_timeout().copied().unwrap_or(settings.connect_timeout) * 2;
+            match timeout(limit, connect(&host, target)).await {
                 Ok(Ok((client, driver, inbox))) => {
                     let link = Link {
                         client,

@@ -41,7 +41,8 @@ pub struct Settings {
     pub schema: String,
     /// File with the certificates (PEM) the server's must descend from; the system's if `None`.
     pub ca_file: Option<PathBuf>,
-    /// How long to wait for a connection, for each host.
+    /// How long to wait for a connection, for each address of a host; twice that for each host, all in all. The URL's
+    /// `connect_timeout` goes before.
     pub connect_timeout: Duration,
     /// How long to wait for the answer to a statement. The outcome of a commit is unknown then.
     pub call_timeout: Duration,

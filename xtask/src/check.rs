@@ -3,7 +3,7 @@
 use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run};
 use crate::steps::Steps;
-use crate::{fuzz, house, soak};
+use crate::{fuzz, house, postgres, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -14,6 +14,7 @@ use std::process::Command;
 pub(crate) fn test() -> Result<()> {
     let mut steps = Steps::begin();
     steps.run("tools", tools);
+    steps.run("PostgreSQL", postgres::install);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
     steps.run("the bench's own tests", bench::tests);

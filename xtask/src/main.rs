@@ -5,6 +5,7 @@ mod check;
 mod fuzz;
 mod house;
 mod openapi;
+mod postgres;
 mod proto;
 mod shell;
 mod soak;

@@ -1,7 +1,7 @@
 use crate::support::{append, claimed, founded, fresh_schema, hasty, settings};
 use graven_engine::journal::{Journal, SharedJournal};
 use graven_model::Code;
-use graven_pgtest::{Cluster, Proxy};
+use graven_pgtest::{Cluster, Proxy, wait_until};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -49,10 +49,12 @@ fn waiting_ends_with_its_time_or_its_connection() {
     assert!(began.elapsed() >= Duration::from_millis(700));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| journal.wait(0, LONG));
-        std::thread::park_timeout(Duration::from_millis(50));
-        proxy.cut();
+        // A cut before it waits would only make it connect anew.
+        wait_until("the wait ends", || {
+            proxy.cut();
+            waiting.is_finished().then_some(())
+        });
         let outcome = waiting.join().expect("waiting does not panic");
-        // Cut before it waited: then it connected anew and waits.
         assert_eq!(outcome.unwrap_err().code, Code::JournalUnreachable);
     });
     assert!(began.elapsed() < LONG);

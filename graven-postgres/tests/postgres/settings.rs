@@ -67,3 +67,11 @@ fn a_session_has_what_commits_need_and_no_less_than_was_asked_for() {
         assert_eq!(cluster.sql(&format!("SELECT setting FROM {schema}.seen")), has);
     }
 }
+
+#[test]
+fn a_journal_may_be_dropped_where_none_may_be_called() {
+    let settings = Settings { schema: fresh_schema(), ..Settings::new(Cluster::shared().url()) };
+    let journal = PostgresJournal::open(settings).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async move { drop(journal) });
+}

@@ -124,3 +124,30 @@ fn a_commit_whose_wait_for_the_standby_is_ended_by_hand_is_not_acknowledged() {
     line.resume(Way::ToClient);
     assert_eq!(writer.read(batch.expected.position, 100).unwrap(), [batch]);
 }
+
+#[test]
+fn a_claim_waits_for_commits_under_way() {
+    let first = Cluster::start();
+    let schema = fresh_schema();
+    let line = Proxy::start(first.port());
+    let _second = first.standby(Replication::Synchronous, line.port());
+    let (mut writer, mut maker) = claimed(settings(first.port(), &schema));
+    append(&mut writer, &mut maker, 100);
+    let mut other = founded(hasty(first.port(), &schema));
+    line.pause(Way::ToClient);
+    let batch = maker.batch(100);
+    std::thread::scope(|scope| {
+        let (writer, batch) = (&mut writer, &batch);
+        let committing = scope.spawn(move || writer.commit(batch));
+        wait_until("the commit waits", || {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            (first.sql(waiting) == "1").then_some(())
+        });
+        let error = other.claim(TWO, "", Claim::TakeOver).unwrap_err();
+        assert!(error.message.contains("in time"), "{error}");
+        line.resume(Way::ToClient);
+        assert_eq!(committing.join().expect("a commit does not panic"), Outcome::Appended(batch.tail));
+    });
+    wait_until("it is claimed", || other.claim(TWO, "", Claim::TakeOver).ok());
+    assert_eq!(writer.commit(&maker.batch(10)), Outcome::Conflict(batch.tail));
+}

@@ -40,7 +40,11 @@ const PLACES: &[Place] = &[
         may_need: &["graven-proof", "graven-model", "graven-engine"],
         never: NO_WIRE,
     },
-    Place { name: "graven-soak", may_need: &["graven-model", "graven-client"], never: &["graven-engine"] },
+    Place {
+        name: "graven-soak",
+        may_need: &["graven-model", "graven-client", "graven-pgtest"],
+        never: &["graven-engine"],
+    },
     Place { name: "xtask", may_need: &[], never: &[] },
 ];
 
