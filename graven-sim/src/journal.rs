@@ -25,6 +25,8 @@ pub enum Line {
     Late,
     /// The batch arrives twice; the writer gets the answer to the first.
     Twice,
+    /// The journal is not what it was, for ever.
+    Broken,
 }
 
 /// The journal itself, apart from its writers. Clones are the same journal.
@@ -178,6 +180,7 @@ impl Journal for SimJournal {
                 first
             }
             Line::LostBefore => silence(),
+            Line::Broken => Outcome::Unknown(Error::new(Code::Corrupted, "the journal holds something else")),
             Line::LostAfter => {
                 state.store(batch);
                 silence()

@@ -1,7 +1,7 @@
 //! A writer's commits: into the shared journal, then into the copy.
 
 use super::membership::{Membership, Role};
-use super::thread::Pause;
+use super::thread::{Pause, may_pass};
 use crate::append::{CommitPoint, Failure, Shared, Witness};
 use crate::journal::{Batch, Outcome, SharedJournal, Tail, Term, View};
 use graven_model::error::Details;
@@ -133,10 +133,10 @@ impl SharedCommit {
         })
     }
 
-    /// Waits before the journal is asked again; gives up when the node stops.
+    /// Waits before the journal is asked again; gives up when that cannot help, or the node stops.
     fn endure(&self, error: Error, pause: &mut Pause) -> std::result::Result<(), Failure> {
         self.member.trouble(&error);
-        if self.member.stopping() {
+        if !may_pass(&error) || self.member.stopping() {
             return Err(Failure::Unknown(error));
         }
         self.member.pause(pause.next());

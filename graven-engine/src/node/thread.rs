@@ -261,6 +261,6 @@ impl Node {
 }
 
 /// Whether trying again may help.
-fn may_pass(error: &Error) -> bool {
+pub(super) fn may_pass(error: &Error) -> bool {
     matches!(error.code, Code::JournalUnreachable | Code::Timeout | Code::Unavailable | Code::NotTheWriter)
 }

@@ -207,6 +207,17 @@ fn a_node_that_stops_while_the_journal_is_down_says_that_the_outcome_is_unknown(
 }
 
 #[test]
+fn a_journal_that_cannot_be_used_any_more_ends_all_writing() {
+    let server = JournalServer::new([0; 16]);
+    let one = writer(&server, &machine(1));
+    append(&one, 0..10);
+    server.plan([Line::Broken]);
+    assert_eq!(one.append(to("s", Expected::Any, [900])).unwrap_err().code, Code::OutcomeUnknown);
+    assert_eq!(one.append(to("s", Expected::Any, [901])).unwrap_err().code, Code::Poisoned);
+    assert_eq!(whole_log(&one).unwrap().len(), 20, "reads go on");
+}
+
+#[test]
 fn a_take_over_under_load_loses_nothing_and_ends_the_old_writer() {
     for seed in seeds(10) {
         let server = JournalServer::new([0; 16]);
