@@ -4,7 +4,8 @@ use crate::append::{AppendSession, Handle, Tally};
 use crate::backoff::Backoff;
 use crate::options::Options;
 use crate::status;
-use graven_model::{Code, Error, Result};
+use crate::writer::{Hops, Next, Writer};
+use graven_model::{Code, Error, Position, Receipt, Result};
 use graven_proto::wire::{self, event_store_client::EventStoreClient};
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +22,13 @@ use tonic::{Response, Status};
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// What reads have to see, beside what was acknowledged.
+    seeing: Option<Position>,
 }
 
 struct Inner {
     gathered: Handle,
-    appends: Channel,
+    writer: Arc<Writer>,
     reads: Channel,
     options: Options,
     tally: Arc<Tally>,
@@ -65,10 +68,33 @@ impl Client {
         Options::default().connect(url).await
     }
 
-    pub(crate) fn new(appends: Channel, reads: Channel, options: Options) -> Client {
+    pub(crate) fn new(url: &str, appends: Channel, reads: Channel, options: Options) -> Client {
         let tally = Arc::new(Tally::default());
-        let gathered = Handle::new(appends.clone(), &options, tally.clone());
-        Client { inner: Arc::new(Inner { gathered, appends, reads, options, tally }) }
+        let writer = Arc::new(Writer::new(url, appends, &options));
+        let gathered = Handle::new(writer.clone(), &options, tally.clone());
+        Client { inner: Arc::new(Inner { gathered, writer, reads, options, tally }), seeing: None }
+    }
+
+    /// The same client, whose reads see the event at a position, such as the last one of a receipt that somebody else
+    /// got: the node they go to answers once it has it. It waits for some seconds, and the client asks again until its
+    /// deadline; then the error is [`Code::NotYetThere`]. Followers do not wait.
+    #[must_use]
+    pub fn seeing(&self, position: Position) -> Client {
+        Client { inner: self.inner.clone(), seeing: self.seeing.max(Some(position)) }
+    }
+
+    /// What a read has to see.
+    pub(crate) fn min_position(&self) -> Option<u64> {
+        let options = &self.inner.options;
+        let own = options.read_your_writes.then(|| self.inner.writer.last_acknowledged()).flatten();
+        self.seeing.max(own).map(|position| position.0)
+    }
+
+    /// Takes note of a receipt.
+    pub(crate) fn acknowledged(&self, receipt: wire::Receipt) -> Result<Receipt> {
+        let receipt = Receipt::try_from(receipt)?;
+        self.inner.writer.acknowledged(&receipt);
+        Ok(receipt)
     }
 
     /// A session of its own for appends whose order among each other matters.
@@ -98,7 +124,7 @@ impl Client {
     }
 
     pub(crate) fn new_link(&self) -> Handle {
-        Handle::new(self.inner.appends.clone(), &self.inner.options, self.inner.tally.clone())
+        Handle::new(self.inner.writer.clone(), &self.inner.options, self.inner.tally.clone())
     }
 
     /// The connection of everything but appends.
@@ -108,9 +134,7 @@ impl Client {
 
     /// The generated client over it.
     pub(crate) fn service(&self) -> Service {
-        EventStoreClient::new(self.reads())
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX)
+        service(self.reads())
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
@@ -121,7 +145,7 @@ impl Client {
     pub(crate) async fn greet(&self) -> Result<()> {
         let after = self.inner.options.connect_timeout;
         let mut service = self.service();
-        match timeout_at(Instant::now() + after, service.info(wire::InfoRequest {})).await {
+        match timeout_at(Instant::now() + after, service.info(wire::InfoRequest::default())).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(status::error_of(&status)),
             Err(_) => Err(late("the server", after, None)),
@@ -143,8 +167,14 @@ impl Client {
         let after = self.inner.options.deadline;
         let deadline = Instant::now() + after;
         let (mut backoff, mut last) = (None, None);
+        let writer = &self.inner.writer;
+        let mut hops = Hops::default();
         loop {
-            let Ok(answer) = timeout_at(deadline, send(self.service(), message.clone())).await else {
+            // What changes something goes to who writes.
+            let aim = (repeat == Repeat::IfUntouched).then(|| writer.aim());
+            let service = aim.as_ref().map_or_else(|| self.service(), |aim| service(aim.channel.clone()));
+            let Ok(answer) = timeout_at(deadline, send(service, message.clone())).await else {
+                aim.iter().for_each(|aim| writer.failed(aim));
                 return Err(late(what, after, last));
             };
             let error = match answer {
@@ -152,8 +182,21 @@ impl Client {
                 Err(status) => status::error_of(&status),
             };
             let entry = error.code.entry();
-            if !entry.retryable || (repeat == Repeat::IfUntouched && !entry.no_side_effects) {
+            let mut next = Next::AfterPause;
+            match &aim {
+                Some(aim) if error.code == Code::NotTheWriter => {
+                    next = hops.next(writer.refused(aim, &error))
+                }
+                Some(aim) if entry.retryable => writer.failed(aim),
+                _ => {}
+            }
+            let may_be_done = repeat == Repeat::IfUntouched && !entry.no_side_effects;
+            if !entry.retryable || may_be_done || next == Next::GiveUp {
                 return Err(error);
+            }
+            if next == Next::AtOnce {
+                last = Some(error);
+                continue;
             }
             let pause = backoff.get_or_insert_with(|| self.backoff()).pause();
             if Instant::now() + pause >= deadline {
@@ -165,6 +208,10 @@ impl Client {
             sleep(pause).await;
         }
     }
+}
+
+fn service(channel: Channel) -> Service {
+    EventStoreClient::new(channel).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX)
 }
 
 fn late(what: &str, after: Duration, last: Option<Error>) -> Error {

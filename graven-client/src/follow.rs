@@ -118,6 +118,8 @@ fn message_of(request: &FollowRequest) -> wire::SubscribeRequest {
         page_events: request.page_events,
         page_bytes: (request.page_bytes as u64).max(1),
         checkpoint_every: request.checkpoint_every.max(1),
+        // What is missing comes by itself.
+        min_position: None,
     }
 }
 

@@ -25,6 +25,7 @@ impl EventStore for Client {
         within("the number of events a page", request.limit, limits::PAGE_EVENTS_MAX)?;
         let mut message = wire::ReadRequest::from(request);
         message.page_bytes = message.page_bytes.max(1);
+        message.min_position = self.min_position();
         let page = self.call("the read", Repeat::Freely, message, async |_, message| {
             let mut pages = answers::pages(self.reads(), message).await?.into_inner();
             // One page was asked for; waiting for the end of the stream keeps it from being cut off.
@@ -36,8 +37,12 @@ impl EventStore for Client {
     }
 
     async fn read_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {
-        let message =
-            wire::ReadFramesRequest { from: from.0, page_bytes: (bytes_max as u64).max(1), follow: false };
+        let message = wire::ReadFramesRequest {
+            from: from.0,
+            page_bytes: (bytes_max as u64).max(1),
+            follow: false,
+            min_position: self.min_position(),
+        };
         let frames = self.call("the read", Repeat::Freely, message, async |mut service, message| {
             let mut frames = service.read_frames(message).await?.into_inner();
             Ok(tonic::Response::new(frames.message().await?))
@@ -57,7 +62,8 @@ impl EventStore for Client {
     }
 
     async fn events_by_id(&self, id: EventId) -> Result<Vec<StoredEvent>> {
-        let message = wire::EventsByIdRequest { id: Bytes::copy_from_slice(&id.0) };
+        let message =
+            wire::EventsByIdRequest { id: Bytes::copy_from_slice(&id.0), min_position: self.min_position() };
         let events = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
             service.events_by_id(message).await
         });
@@ -65,7 +71,7 @@ impl EventStore for Client {
     }
 
     async fn event_at(&self, position: Position) -> Result<StoredEvent> {
-        let message = wire::EventAtRequest { position: position.0 };
+        let message = wire::EventAtRequest { position: position.0, min_position: self.min_position() };
         let event = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
             service.event_at(message).await
         });
@@ -73,7 +79,8 @@ impl EventStore for Client {
     }
 
     async fn stream_info(&self, stream: &StreamName) -> Result<StreamInfo> {
-        let message = wire::StreamRequest { stream: stream.as_str().to_owned() };
+        let message =
+            wire::StreamRequest { stream: stream.as_str().to_owned(), min_position: self.min_position() };
         let info = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
             service.stream_info(message).await
         });
@@ -87,6 +94,7 @@ impl EventStore for Client {
             after: request.after.map(|after| after.0),
             limit: request.limit,
             include_system: request.include_system,
+            min_position: self.min_position(),
         };
         let list = self.call("the listing", Repeat::Freely, message, async |mut service, message| {
             service.streams(message).await
@@ -105,7 +113,7 @@ impl EventStore for Client {
             self.call("the deletion", Repeat::IfUntouched, message, async |mut service, message| {
                 service.delete_stream(message).await
             });
-        receipt.await?.try_into()
+        self.acknowledged(receipt.await?)
     }
 
     async fn tombstone_stream(&self, stream: &StreamName, expected: Expected) -> Result<Receipt> {
@@ -115,7 +123,7 @@ impl EventStore for Client {
             self.call("the tombstone", Repeat::IfUntouched, message, async |mut service, message| {
                 service.tombstone_stream(message).await
             });
-        receipt.await?.try_into()
+        self.acknowledged(receipt.await?)
     }
 
     async fn truncate_stream(&self, stream: &StreamName, before: Revision) -> Result<Receipt> {
@@ -124,7 +132,7 @@ impl EventStore for Client {
             self.call("the truncation", Repeat::IfUntouched, message, async |mut service, message| {
                 service.truncate_stream(message).await
             });
-        receipt.await?.try_into()
+        self.acknowledged(receipt.await?)
     }
 
     async fn set_stream_metadata(
@@ -142,11 +150,12 @@ impl EventStore for Client {
             self.call("the metadata", Repeat::IfUntouched, message, async |mut service, message| {
                 service.set_stream_metadata(message).await
             });
-        receipt.await?.try_into()
+        self.acknowledged(receipt.await?)
     }
 
     async fn stream_metadata(&self, stream: &StreamName) -> Result<Option<(Revision, Bytes)>> {
-        let message = wire::StreamRequest { stream: stream.as_str().to_owned() };
+        let message =
+            wire::StreamRequest { stream: stream.as_str().to_owned(), min_position: self.min_position() };
         let metadata = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
             service.stream_metadata(message).await
         });
@@ -155,18 +164,18 @@ impl EventStore for Client {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let stats =
-            self.call("the look-up", Repeat::Freely, wire::StatsRequest {}, async |mut service, message| {
-                service.stats(message).await
-            });
+        let message = wire::StatsRequest { min_position: self.min_position() };
+        let stats = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
+            service.stats(message).await
+        });
         Ok(words::stats(stats.await?))
     }
 
     async fn info(&self) -> Result<StoreInfo> {
-        let info =
-            self.call("the look-up", Repeat::Freely, wire::InfoRequest {}, async |mut service, message| {
-                service.info(message).await
-            });
+        let message = wire::InfoRequest { min_position: self.min_position() };
+        let info = self.call("the look-up", Repeat::Freely, message, async |mut service, message| {
+            service.info(message).await
+        });
         words::store_info(info.await?)
     }
 }

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use graven_model::{Code, Error, Result};
 use std::time::Duration;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 /// Bytes a server may send ahead on one stream before its events are taken. What a slow reader holds of memory.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
@@ -34,6 +34,9 @@ pub struct Options {
     pub keep_alive_interval: Duration,
     /// If it does not answer for this long, the connection is given up; 10 s by default.
     pub keep_alive_timeout: Duration,
+    /// Reads see what this client's appends were acknowledged with, though they go to a node that follows the one that
+    /// took the appends; true by default. They wait for it there. Followers of this client do not wait.
+    pub read_your_writes: bool,
 }
 
 impl Default for Options {
@@ -47,6 +50,7 @@ impl Default for Options {
             bytes_in_flight_max: 32 << 20,
             keep_alive_interval: Duration::from_secs(15),
             keep_alive_timeout: Duration::from_secs(10),
+            read_your_writes: true,
         }
     }
 }
@@ -68,9 +72,16 @@ impl Options {
     /// [`Code::InvalidConfig`] for an address that is not `http://host:port`, or options out of bounds.
     pub fn connect_lazy(self, url: &str) -> Result<Client> {
         self.check()?;
-        let endpoint = self.endpoint(url)?;
         // Two connections: a long read does not stand in the way of appends.
-        Ok(Client::new(endpoint.connect_lazy(), endpoint.connect_lazy(), self))
+        Ok(Client::new(url, self.channel(url)?, self.channel(url)?, self))
+    }
+
+    /// A connection that is made when it is used. Has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Code::InvalidConfig`] for an address that is not `http://host:port`.
+    pub(crate) fn channel(&self, url: &str) -> Result<Channel> {
+        Ok(self.endpoint(url)?.connect_lazy())
     }
 
     fn check(&self) -> Result<()> {

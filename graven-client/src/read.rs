@@ -108,11 +108,13 @@ struct Patience {
     backoff: Backoff,
     /// No message by then, and the read fails.
     until: Option<Instant>,
+    /// What the read has to see: as of when it began, however long it takes.
+    min_position: Option<u64>,
 }
 
 impl Patience {
     fn new(client: Client) -> Patience {
-        Patience { backoff: client.backoff(), client, until: None }
+        Patience { backoff: client.backoff(), min_position: client.min_position(), client, until: None }
     }
 
     fn deadline(&mut self) -> Instant {
@@ -188,6 +190,7 @@ impl PageReader {
             let mut message = wire::ReadRequest::from(request);
             message.pages = 0;
             message.page_bytes = message.page_bytes.max(1);
+            message.min_position = self.patience.min_position;
             let open = async |client: Client| answers::pages(client.reads(), message).await;
             let page = match self.patience.message(&mut self.pages, open).await {
                 Ok(Some(page)) => page,
@@ -236,7 +239,12 @@ impl FrameReader {
             if self.head.is_some_and(|head| self.next >= head) {
                 return Ok(None);
             }
-            let message = wire::ReadFramesRequest { from: self.next.0, page_bytes: 0, follow: false };
+            let message = wire::ReadFramesRequest {
+                from: self.next.0,
+                page_bytes: 0,
+                follow: false,
+                min_position: self.patience.min_position,
+            };
             let open = async |client: Client| client.service().read_frames(message).await;
             match self.patience.message(&mut self.frames, open).await {
                 Ok(Some(frames)) => {

@@ -80,6 +80,9 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Streams on one page of a listing. [`crate::Code::InvalidLimit`]
 pub const STREAM_LIST_MAX: u32 = 10_000;
 
+/// Milliseconds a read waits for the position it wants to see. [`crate::Code::NotYetThere`]
+pub const MIN_POSITION_WAIT_MS: u64 = 5_000;
+
 /// Names (types, categories) the statistics count one by one; what comes later is counted as `(other)`.
 pub const STATISTICS_NAMES_MAX: usize = 10_000;
 

@@ -191,6 +191,7 @@ impl From<&ReadRequest> for wire::ReadRequest {
             page_events: request.limit,
             page_bytes: request.bytes_max as u64,
             pages: 1,
+            min_position: None,
         }
     }
 }

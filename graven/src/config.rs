@@ -4,11 +4,13 @@
 //! and the documentation all read it. A key nobody knows is an error that names the nearest one. No file is read
 //! unless it is named.
 
+pub(crate) mod journal;
 pub(crate) mod settings;
 pub(crate) mod units;
 
 use graven_engine::Options;
 use graven_model::{Code, Error, Result};
+use journal::JournalConfig;
 use settings::{SETTINGS, Setting};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) heads_max: usize,
     /// Bytes of the disk that have to stay free.
     pub(crate) free_bytes_reserve: u64,
+    /// The journal that several nodes share, if this is one of them.
+    pub(crate) journal: JournalConfig,
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub(crate) log_level: String,
     /// How log lines look.
@@ -61,6 +65,7 @@ impl Default for Config {
             index_flush_events: options.index_flush_events,
             heads_max: options.heads_max,
             free_bytes_reserve: options.free_bytes_reserve,
+            journal: JournalConfig::default(),
             log_level: "info".into(),
             log_format: LogFormat::Text,
         }
@@ -133,7 +138,8 @@ impl Config {
 
     fn apply(&mut self, setting: &Setting, value: &str, place: &str) -> Result<()> {
         (setting.apply)(self, value).map_err(|wanted| {
-            invalid(place, format!("{} = {value:?} does not fit", setting.key)).expected(wanted)
+            let value = if setting.is_secret() { "…".into() } else { format!("{value:?}") };
+            invalid(place, format!("{} = {value} does not fit", setting.key)).expected(wanted)
         })
     }
 

@@ -111,7 +111,7 @@ async fn what_is_malformed_is_refused_by_name() {
     for (request, code) in cases {
         assert_eq!(refused(client.append(request).await).code, code);
     }
-    let info = client.info(wire::InfoRequest {}).await.unwrap().into_inner();
+    let info = client.info(wire::InfoRequest::default()).await.unwrap().into_inner();
     assert_eq!(info.head, 0, "what was refused left nothing");
     let metrics = server.client().get("/metrics").text().to_owned();
     assert!(metrics.contains("graven_http_refusals_total{code=\"GRV-1100\"} 1\n"), "{metrics}");
@@ -231,7 +231,7 @@ async fn a_server_that_stops_tells_a_session_every_outcome() {
     assert!(server.wait().success());
     let server = Server::start_in(&data, &[]);
     let mut client = connect(&server).await;
-    let info = client.info(wire::InfoRequest {}).await.unwrap().into_inner();
+    let info = client.info(wire::InfoRequest::default()).await.unwrap().into_inner();
     assert_eq!(info.head, answered, "all that was taken in was answered, and nothing else is there");
 }
 
@@ -273,7 +273,7 @@ async fn a_call_of_one_message_with_two_is_refused_and_stores_nothing() {
     let request = append("s", Expected::Any, vec![event("T", "1")]);
     let answer = client_streaming(channel, stream::iter([request.clone(), request])).await;
     assert_eq!(refused(answer).code, Code::BadRequest);
-    assert_eq!(client.info(wire::InfoRequest {}).await.unwrap().into_inner().head, 0);
+    assert_eq!(client.info(wire::InfoRequest::default()).await.unwrap().into_inner().head, 0);
 }
 
 /// `Append`, as it would be called if it took many messages.

@@ -126,7 +126,7 @@ async fn frames_hold_the_events_a_read_gives() {
     let read: Vec<StoredEvent> =
         pages.into_iter().flat_map(|page| page.events).map(|event| event.try_into().unwrap()).collect();
     for page_bytes in [0, 1, 50_000] {
-        let request = wire::ReadFramesRequest { from: 0, page_bytes, follow: false };
+        let request = wire::ReadFramesRequest { page_bytes, ..Default::default() };
         let answers = all(client.read_frames(request).await.unwrap().into_inner()).await;
         let mut next = 0;
         let mut events: Vec<StoredEvent> = Vec::new();
@@ -148,7 +148,7 @@ async fn frames_are_followed_from_the_middle_of_one_to_what_comes() {
     let server = Server::start();
     let mut client = connect(&server).await;
     fill(&mut client, "s", 10).await;
-    let request = wire::ReadFramesRequest { from: 5, page_bytes: 0, follow: true };
+    let request = wire::ReadFramesRequest { from: 5, follow: true, ..Default::default() };
     let mut frames = client.read_frames(request).await.unwrap().into_inner();
     let mut writer = connect(&server).await;
     let mut next = 5;
@@ -241,13 +241,14 @@ async fn single_events_are_found_by_position_and_id() {
     let event = event("T", "{}");
     client.append(append("a", Expected::Any, vec![event.clone()])).await.unwrap();
     client.append(append("b", Expected::Any, vec![event.clone()])).await.unwrap();
-    let found = client.event_at(wire::EventAtRequest { position: 1 }).await.unwrap().into_inner();
+    let found =
+        client.event_at(wire::EventAtRequest { position: 1, min_position: None }).await.unwrap().into_inner();
     assert_eq!((&*found.stream, &found.id), ("b", &event.id));
     assert_eq!(
-        refused(client.event_at(wire::EventAtRequest { position: 2 }).await).code,
+        refused(client.event_at(wire::EventAtRequest { position: 2, min_position: None }).await).code,
         Code::EventNotFound
     );
-    let by_id = |id| wire::EventsByIdRequest { id };
+    let by_id = |id| wire::EventsByIdRequest { id, min_position: None };
     let found = client.events_by_id(by_id(event.id)).await.unwrap().into_inner();
     assert_eq!(found.events.len(), 2);
     let none = client.events_by_id(by_id(grpc_support::new_id())).await.unwrap().into_inner();

@@ -16,7 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 fn stream(stream: &str) -> wire::StreamRequest {
-    wire::StreamRequest { stream: stream.to_owned() }
+    wire::StreamRequest { stream: stream.to_owned(), min_position: None }
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn streams_are_listed_described_truncated_deleted_and_ended() {
         fill(&mut client, name, 3).await;
     }
     let page =
-        |limit, after| wire::StreamsRequest { prefix: "a-".to_owned(), limit, after, include_system: false };
+        |limit, after| wire::StreamsRequest { prefix: "a-".to_owned(), limit, after, ..Default::default() };
     let first = client.streams(page(1, None)).await.unwrap().into_inner();
     assert_eq!(first.streams[0].stream, "a-1");
     let second = client.streams(page(0, first.next)).await.unwrap().into_inner();
@@ -75,14 +75,14 @@ async fn the_store_tells_its_size_and_counts() {
     let server = Server::start();
     let mut client = connect(&server).await;
     fill(&mut client, "a-1", 3).await;
-    let info = client.info(wire::InfoRequest {}).await.unwrap().into_inner();
+    let info = client.info(wire::InfoRequest::default()).await.unwrap().into_inner();
     let over_http = server.client().get("/v1/info").expect(200);
     assert_eq!((info.head, info.root.len()), (3, 32));
     assert_eq!(
         (&*info.log_id, &*info.version),
         (over_http["log_id"].as_str().unwrap(), env!("CARGO_PKG_VERSION"))
     );
-    let stats = client.stats(wire::StatsRequest {}).await.unwrap().into_inner();
+    let stats = client.stats(wire::StatsRequest::default()).await.unwrap().into_inner();
     assert_eq!((stats.user.unwrap().events, stats.user_streams), (3, 1));
     assert_eq!((&*stats.categories[0].name, stats.categories[0].streams), ("a", 1));
     assert_eq!((&*stats.types[0].name, stats.types[0].counts.unwrap().events), ("Filled", 3));
@@ -122,7 +122,7 @@ async fn a_method_that_is_not_there_is_unimplemented() {
     raw.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<wire::InfoRequest, wire::InfoResponse>::default();
     let path = PathAndQuery::from_static("/graven.v1.EventStore/Missing");
-    let outcome = raw.unary(tonic::Request::new(wire::InfoRequest {}), path, codec).await;
+    let outcome = raw.unary(tonic::Request::new(wire::InfoRequest::default()), path, codec).await;
     assert_eq!(outcome.as_ref().unwrap_err().code(), tonic::Code::Unimplemented);
     assert_eq!(refused(outcome).code, Code::NotFound);
 }
@@ -184,7 +184,7 @@ async fn connections_beyond_those_with_wide_windows_are_served_all_the_same() {
     let mut open = Vec::new();
     for _ in 0..260 {
         let mut client = connect(&server).await;
-        client.info(wire::InfoRequest {}).await.unwrap();
+        client.info(wire::InfoRequest::default()).await.unwrap();
         open.push(client);
     }
     // Many windows' worth in one message.

@@ -58,6 +58,12 @@ impl<T> Line<T> {
         self.entries.pop_front()
     }
 
+    /// What was answered goes back to the front: it was not done, and is to be sent on another session.
+    pub(super) fn put_back(&mut self, mut entry: Entry<T>) {
+        entry.sent = false;
+        self.entries.push_front(entry);
+    }
+
     /// The session broke: gives back what cannot be sent again, which is what was sent and does not `keep`. The rest
     /// waits for the next session in its order.
     pub(super) fn broke(&mut self, keep: impl Fn(&T) -> bool) -> Vec<Entry<T>> {
@@ -182,6 +188,23 @@ mod tests {
         assert!(line.answered(1).is_none());
         assert!(line.answered(0).is_some());
         assert!(line.answered(7).is_none());
+    }
+
+    #[test]
+    fn what_was_refused_goes_out_again_before_the_others() {
+        let mut line = Line::default();
+        for number in 0..3 {
+            line.push(number, true);
+        }
+        let refused = line.answered(0).expect("answers come in order");
+        line.put_back(refused);
+        assert!(line.broke(|_| true).is_empty());
+        assert!(line.begin().map(|(_, item)| *item).eq(0..3));
+        assert!(
+            !line.answered(0).expect("it is the oldest").lost_before,
+            "it is certain that it was not done"
+        );
+        assert!(line.answered(1).expect("it comes next").lost_before);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::answers;
 use crate::backoff::Backoff;
 use crate::options::Options;
 use crate::status;
+use crate::writer::{Hops, Next, Writer};
 use bytes::Bytes;
 use futures_util::stream::{Stream, poll_fn};
 use graven_model::{AppendRequest, Code, Error, Receipt, Result, limits};
@@ -63,6 +64,7 @@ struct Link {
     room_bytes: u32,
     append_bytes_min: u32,
     tally: Arc<Tally>,
+    writer: Arc<Writer>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +98,7 @@ impl Call {
 
 impl Handle {
     /// Opens the way in. Nothing is connected before the first append.
-    pub(crate) fn new(channel: Channel, options: &Options, tally: Arc<Tally>) -> Handle {
+    pub(crate) fn new(writer: Arc<Writer>, options: &Options, tally: Arc<Tally>) -> Handle {
         let link = Arc::new(Link {
             state: Mutex::default(),
             wake: Notify::new(),
@@ -104,9 +106,10 @@ impl Handle {
             room_bytes: options.bytes_in_flight_max,
             append_bytes_min: (options.bytes_in_flight_max / options.appends_in_flight_max).max(1),
             tally,
+            writer,
         });
         let backoff = Backoff::new(options.pause_first, options.pause_longest);
-        tokio::spawn(link.clone().run(channel, backoff));
+        tokio::spawn(link.clone().run(backoff));
         Handle(link)
     }
 
@@ -152,9 +155,11 @@ impl Handle {
 }
 
 impl Link {
-    async fn run(self: Arc<Link>, channel: Channel, mut backoff: Backoff) {
+    async fn run(self: Arc<Link>, mut backoff: Backoff) {
+        let mut hops = Hops::default();
         while self.work().await {
-            let (error, answered) = match self.open(channel.clone()).await {
+            let aim = self.writer.aim();
+            let (error, answered) = match self.open(aim.channel.clone()).await {
                 Ok(mut answers) => {
                     tracing::debug!("an append session begins");
                     self.tally.sessions.fetch_add(1, Ordering::Relaxed);
@@ -165,9 +170,17 @@ impl Link {
             let Some(error) = error else { return };
             if answered {
                 backoff.reset();
+                hops.reset();
             }
             tracing::debug!(%error, "an append session ended");
-            if self.broke(error) {
+            let next = if error.code == Code::NotTheWriter {
+                hops.next(self.writer.refused(&aim, &error))
+            } else {
+                self.writer.failed(&aim);
+                hops.reset();
+                Next::AfterPause
+            };
+            if self.broke(error, next) && next != Next::AtOnce {
                 sleep(backoff.pause()).await;
             }
         }
@@ -238,6 +251,14 @@ impl Link {
             let Some(entry) = state.line.answered(correlation) else {
                 return (Some(Error::new(Code::Internal, "the server answered out of order")), answered);
             };
+            if let Err(error) = &outcome
+                && error.code == Code::NotTheWriter
+            {
+                // The ones after it are refused too: all of them go to the node that writes.
+                let error = error.clone();
+                state.line.put_back(entry);
+                return (Some(error), answered);
+            }
             if !answered {
                 answered = true;
                 state.trouble = None;
@@ -247,6 +268,9 @@ impl Link {
             let outcome = outcome.and_then(|receipt| {
                 receipt.receipt(&entry.item.request).map_err(|error| not_understood(&error))
             });
+            if let Ok(receipt) = &outcome {
+                self.writer.acknowledged(receipt);
+            }
             entry.answer(outcome);
             if done {
                 return (None, answered);
@@ -256,17 +280,20 @@ impl Link {
 
     /// The session broke. Appends that cannot be sent again are answered; when another session would not help, all are.
     /// True if appends wait for the next one.
-    fn broke(&self, error: Error) -> bool {
+    fn broke(&self, error: Error, next: Next) -> bool {
         let mut state = self.state.lock();
         state.outbound = None;
-        let mut given_up = state.line.broke(Call::may_be_sent_again);
-        if !error.code.entry().retryable {
+        // A node that does not write has done none of them.
+        let refused = error.code == Code::NotTheWriter;
+        let mut given_up =
+            state.line.broke(|call| call.may_be_sent_again() || (refused && !call.nobody_waits()));
+        if !error.code.entry().retryable || next == Next::GiveUp {
             given_up.extend(state.line.drain());
         }
         state.trouble = Some(error.clone());
         let waiting = !state.line.is_empty();
         drop(state);
-        if waiting {
+        if waiting && next != Next::AtOnce {
             tracing::warn!(%error, "appends wait for a connection");
         }
         for entry in given_up {

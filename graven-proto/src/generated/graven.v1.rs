@@ -454,6 +454,10 @@ pub struct ReadRequest {
     /// Pages in all; 0 = as many as it takes, 1 = one page, which says where the next one begins.
     #[prost(uint32, tag = "8")]
     pub pages: u32,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "9")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// One page of a read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -483,6 +487,10 @@ pub struct ReadFramesRequest {
     /// Goes on with what comes. Otherwise the read ends once all that was there when it began is sent.
     #[prost(bool, tag = "3")]
     pub follow: bool,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "4")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// Whole frames, as stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -521,6 +529,10 @@ pub struct SubscribeRequest {
     /// Log events looked at between two checkpoints; 0 = the server's choice.
     #[prost(uint64, tag = "6")]
     pub checkpoint_every: u64,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "7")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// A step of a subscription.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -549,6 +561,10 @@ pub struct EventAtRequest {
     /// Its place in the log.
     #[prost(uint64, tag = "1")]
     pub position: u64,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "2")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// Which events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -556,6 +572,10 @@ pub struct EventsByIdRequest {
     /// Their id, 16 bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub id: ::prost::bytes::Bytes,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "2")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// Which streams to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -572,6 +592,10 @@ pub struct StreamsRequest {
     /// System streams (`$…`) too.
     #[prost(bool, tag = "4")]
     pub include_system: bool,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "5")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// A page of streams.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -617,6 +641,10 @@ pub struct StreamRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub stream: ::prost::alloc::string::String,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "2")]
+    pub min_position: ::core::option::Option<u64>,
 }
 /// A stream's metadata.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -661,9 +689,14 @@ pub struct EndStreamRequest {
     #[prost(message, optional, tag = "2")]
     pub expected: ::core::option::Option<Expected>,
 }
-/// Nothing to say.
+/// Which counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StatsRequest {}
+pub struct StatsRequest {
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "1")]
+    pub min_position: ::core::option::Option<u64>,
+}
 /// Events and their bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counts {
@@ -709,9 +742,14 @@ pub struct StatsResponse {
     #[prost(message, repeated, tag = "6")]
     pub categories: ::prost::alloc::vec::Vec<NamedCounts>,
 }
-/// Nothing to say.
+/// Which store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct InfoRequest {}
+pub struct InfoRequest {
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "1")]
+    pub min_position: ::core::option::Option<u64>,
+}
 /// Identity and size of the store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InfoResponse {
@@ -748,6 +786,34 @@ pub struct InfoResponse {
     /// Bytes of Merkle tiles.
     #[prost(uint64, tag = "11")]
     pub tile_bytes: u64,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeRequest {}
+/// Where a node stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeResponse {
+    /// What it does.
+    #[prost(enumeration = "NodeRole", tag = "1")]
+    pub role: i32,
+    /// Counts the writers of the journal; 0 for a single one.
+    #[prost(uint32, tag = "2")]
+    pub epoch: u32,
+    /// URL of the node that writes; empty if it is not known.
+    #[prost(string, tag = "3")]
+    pub writer: ::prost::alloc::string::String,
+    /// Events here.
+    #[prost(uint64, tag = "4")]
+    pub head: u64,
+    /// Events in the journal when it was last asked.
+    #[prost(uint64, tag = "5")]
+    pub journal_head: u64,
+    /// When this node last held everything the journal had, in microseconds; absent if never, or for a single one.
+    #[prost(int64, optional, tag = "6")]
+    pub complete_at: ::core::option::Option<i64>,
+    /// Why the journal cannot be used just now.
+    #[prost(message, optional, tag = "7")]
+    pub trouble: ::core::option::Option<Error>,
 }
 /// What the schema check at append time said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -992,6 +1058,43 @@ impl Direction {
         match value {
             "DIRECTION_FORWARD" => Some(Self::Forward),
             "DIRECTION_BACKWARD" => Some(Self::Backward),
+            _ => None,
+        }
+    }
+}
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeRole {
+    /// Its journal is its own log.
+    Single = 0,
+    /// It reads the journal another node writes.
+    Follower = 1,
+    /// It writes the journal.
+    Writer = 2,
+    /// It wrote until another node took over, and is about to follow.
+    SteppedDown = 3,
+}
+impl NodeRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Single => "NODE_ROLE_SINGLE",
+            Self::Follower => "NODE_ROLE_FOLLOWER",
+            Self::Writer => "NODE_ROLE_WRITER",
+            Self::SteppedDown => "NODE_ROLE_STEPPED_DOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_ROLE_SINGLE" => Some(Self::Single),
+            "NODE_ROLE_FOLLOWER" => Some(Self::Follower),
+            "NODE_ROLE_WRITER" => Some(Self::Writer),
+            "NODE_ROLE_STEPPED_DOWN" => Some(Self::SteppedDown),
             _ => None,
         }
     }
@@ -1448,6 +1551,27 @@ pub mod event_store_client {
             );
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Info"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// This node's part among those that share a journal, who writes, and how far it is behind.
+        pub async fn node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Node",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Node"));
             self.inner.unary(req, path, codec).await
         }
     }

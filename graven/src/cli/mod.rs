@@ -12,7 +12,9 @@ mod event;
 mod export;
 mod failure;
 mod import;
+mod journal;
 mod json;
+mod node;
 mod output;
 mod pages;
 mod problem;
@@ -100,6 +102,9 @@ enum Command {
     Backup(backup::Args),
     /// Make a store of a backup, or check a backup in place
     Restore(restore::Args),
+    /// Look at a journal that several nodes share, take it over, try a database out for it
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Check the machine, the settings, the data directory and the server
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -140,6 +145,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args),
+        Command::Journal(command) => journal::run(&command, &global),
         Command::Doctor(args) => doctor::run(&args, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -36,6 +36,14 @@ impl Progress {
         }
     }
 
+    /// How many rounds are over.
+    pub(crate) fn set_rounds(&self, rounds: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{} rounds", crate::config::units::show_count(rounds)));
+            bar.set_position(rounds);
+        }
+    }
+
     /// Says something without tearing the bar.
     pub(crate) fn note(&self, text: &str) {
         match &self.bar {

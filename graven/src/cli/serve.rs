@@ -1,21 +1,67 @@
-//! `graven serve` and `graven dev`: the store behind HTTP until a signal stops it.
+//! `graven serve` and `graven dev`: the store behind HTTP until a signal stops it. One of several nodes opens its store
+//! again, as a follower, when another one has taken over.
 
+use super::node;
 use super::output::Color;
 use super::runtime;
 use crate::config::{Config, units::show_count};
-use crate::server::{self, ServeOptions};
+use crate::server::{Ending, ServeOptions, Server};
 use graven_engine::Store;
+use graven_engine::node::Role;
 use graven_model::{Code, Error, Result};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     settings: SettingArgs,
+    #[command(flatten)]
+    journal: JournalArgs,
+}
+
+/// Flags of a journal that several nodes share.
+#[derive(clap::Args)]
+struct JournalArgs {
+    /// Journal that several nodes share, postgres://USER:PASSWORD@HOST:PORT/DATABASE; GRAVEN_JOURNAL_URL keeps the password
+    /// out of the process list
+    #[arg(long, value_name = "URL")]
+    journal: Option<String>,
+    /// Schema of the database the journal lies in
+    #[arg(long, value_name = "NAME")]
+    journal_schema: Option<String>,
+    /// Certificates (PEM) the database's has to descend from; the system's if absent
+    #[arg(long, value_name = "FILE")]
+    journal_ca_file: Option<String>,
+    /// Never write, unless told to take over
+    #[arg(long)]
+    follow: bool,
+    /// URL under which clients and other nodes reach this one; that of --listen if absent
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
+    /// Refuse to start on a database that could lose what it acknowledged
+    #[arg(long)]
+    require_synchronous: bool,
+}
+
+impl JournalArgs {
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let texts = [
+            ("journal.url", &self.journal),
+            ("journal.schema", &self.journal_schema),
+            ("journal.ca_file", &self.journal_ca_file),
+            ("journal.advertise", &self.advertise),
+        ];
+        let switches =
+            [("journal.follow", self.follow), ("journal.require_synchronous", self.require_synchronous)];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
+        let switches = switches.into_iter().filter(|(_, on)| *on).map(|(key, _)| (key, "true".to_owned()));
+        texts.chain(switches).collect()
+    }
 }
 
 /// Arguments of `dev`: those of `serve`, with defaults for a laptop.
@@ -61,8 +107,17 @@ impl SettingArgs {
     /// # Errors
     /// [`Code::InvalidConfig`].
     pub(crate) fn load(&self, defaults: Config) -> Result<Config> {
+        self.load_with(defaults, Vec::new())
+    }
+
+    /// [`SettingArgs::load`] with more flags.
+    ///
+    /// # Errors
+    /// [`Code::InvalidConfig`].
+    fn load_with(&self, defaults: Config, more: Vec<(&'static str, String)>) -> Result<Config> {
         let mut flags: Vec<(&str, String)> =
             self.set.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        flags.extend(more);
         flags.extend(self.data.iter().map(|data| ("data", data.clone())));
         flags.extend(self.listen.iter().map(|listen| ("listen", listen.clone())));
         if self.insecure {
@@ -74,14 +129,24 @@ impl SettingArgs {
 
 /// Serves a directory.
 pub(crate) fn serve(args: &ServeArgs, color: Color) -> anyhow::Result<()> {
-    run(&args.settings.load(Config::default())?, color, |_, _| String::new())
+    let config = args.settings.load_with(Config::default(), args.journal.flags())?;
+    run(&config, color, |_, _| String::new())
 }
 
 /// Serves `./graven-data` and says what to type next.
 pub(crate) fn dev(args: &DevArgs, color: Color) -> anyhow::Result<()> {
     let defaults =
         Config { data: Some("./graven-data".into()), log_level: "warn".into(), ..Config::default() };
-    run(&args.settings.load(defaults)?, color, next_commands)
+    let config = args.settings.load(defaults)?;
+    if config.journal.is_shared() {
+        return Err(Error::new(
+            Code::InvalidConfig,
+            "journal.url is set, and `graven dev` is one node for itself",
+        )
+        .expected("no journal.url, or `graven serve`")
+        .into());
+    }
+    run(&config, color, next_commands)
 }
 
 fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -> anyhow::Result<()> {
@@ -91,35 +156,109 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
     })?;
     check_listen(config)?;
     runtime::log(config, color);
-    let store = Store::open(data, config.engine_options())?;
     let runtime = runtime::build()?;
     let options = ServeOptions {
         insecure: config.insecure,
         shutdown_grace: config.shutdown_grace,
         ..ServeOptions::new(config.listen)
     };
-    let served = runtime.block_on(async {
-        let stop = runtime::stop_signal().await?;
-        let events = store.stats().user.events;
-        let ready = |address| {
-            let events = show_count(events);
-            let line =
-                format!("graven is ready on http://{address} with {events} events in {}\n", data.display());
-            let mut stdout = std::io::stdout().lock();
-            // A closed standard output is no reason not to serve.
-            let _ =
-                stdout.write_all((line + &more(config, address)).as_bytes()).and_then(|()| stdout.flush());
-        };
-        server::serve(store.clone(), options, ready, stop).await
-    });
+    // A node tells others its address when it opens its store, so it has to have one.
+    let (mut server, store) = if config.journal.is_shared() {
+        let server = runtime.block_on(Server::bind(options))?;
+        let store = node::open(config, data, server.address())?;
+        (server, store)
+    } else {
+        let store = Store::open(data, config.engine_options())?;
+        (runtime.block_on(Server::bind(options))?, store)
+    };
+    let (stopped, stop) = watch::channel(false);
+    runtime.block_on(async {
+        let signal = runtime::stop_signal().await?;
+        tokio::spawn(async move {
+            signal.await;
+            stopped.send_replace(true);
+        });
+        anyhow::Ok(())
+    })?;
+    say_ready(&store, data, server.address(), &more(config, server.address()));
+    let store = serve_stores(config, data, &runtime, &mut server, store, &stop)?;
+    let Some(store) = store else { return Ok(()) };
     let health = store.health();
     let closed = store.close();
-    served?;
-    if let Some(error) = health.filter(|error| error.code == Code::Poisoned) {
-        return Err(error.into());
+    match health {
+        Some(error) if matches!(error.code, Code::Poisoned | Code::HistoryDiverged) => Err(error.into()),
+        _ => Ok(closed?),
     }
-    closed?;
-    Ok(())
+}
+
+/// Serves a store until the signal to stop. When another node has taken over, ends the store in order, opens it again and
+/// serves it behind the same socket. Gives back the store of the end, unless the signal came while there was none.
+fn serve_stores(
+    config: &Config,
+    data: &Path,
+    runtime: &tokio::runtime::Runtime,
+    server: &mut Server,
+    mut store: Store,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<Option<Store>> {
+    loop {
+        let served = runtime.block_on(server.serve(store.clone(), ending(stop.clone(), store.watch_role())));
+        if !matches!(served, Ok(Ending::Reopen)) {
+            // What broke the serving off is told before what closing says.
+            if let Err(error) = served {
+                let _ = store.close();
+                return Err(error);
+            }
+            return Ok(Some(store));
+        }
+        let writer = store.standing().map(|standing| standing.writer).unwrap_or_default();
+        tracing::warn!(%writer, "another node has taken over; this one follows from now on");
+        store.close()?;
+        drop(store);
+        let paused = |pause| {
+            let mut stop = stop.clone();
+            let stopping = async { stop.wait_for(|stop| *stop).await.is_ok() };
+            runtime.block_on(async { tokio::time::timeout(pause, stopping).await.is_err() })
+        };
+        match node::open_again(config, data, server.address(), paused)? {
+            Some(again) => store = again,
+            None => return Ok(None),
+        }
+        let role = store.standing().map_or("", |standing| standing.role.word());
+        tracing::info!(role, "the store is served again");
+    }
+}
+
+/// Resolves when the server stops, or when its store has to be opened again because another node has taken over.
+async fn ending(mut stop: watch::Receiver<bool>, role: Option<watch::Receiver<Role>>) -> Ending {
+    let overtaken = async {
+        let Some(mut role) = role else { return std::future::pending().await };
+        if role.wait_for(|role| *role == Role::SteppedDown).await.is_err() {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Ending::Stop,
+        () = overtaken => Ending::Reopen,
+    }
+}
+
+fn say_ready(store: &Store, data: &Path, address: SocketAddr, more: &str) {
+    let events = show_count(store.stats().user.events);
+    let part = store.standing().map(|standing| match (standing.role, standing.writer.as_str()) {
+        (Role::Writer, _) => format!(" as the writer, epoch {}", standing.epoch),
+        (_, "") => " as a follower".to_owned(),
+        (_, writer) => format!(" as a follower of {writer}"),
+    });
+    let part = part.unwrap_or_default();
+    let line = format!(
+        "graven is ready on http://{address} with {events} events in {}{part}\n{more}",
+        data.display()
+    );
+    let mut stdout = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
 }
 
 fn check_listen(config: &Config) -> Result<()> {

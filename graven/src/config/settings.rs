@@ -4,6 +4,7 @@ use super::units::{DURATION_EXPECTED, SIZE_EXPECTED, duration, size};
 use super::{Config, LogFormat};
 use std::net::ToSocketAddrs;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// One setting. Its variable is `GRAVEN_` and the key in capitals with `_` for `.`.
 pub(crate) struct Setting {
@@ -17,6 +18,11 @@ impl Setting {
     /// The environment variable that sets it.
     pub(crate) fn variable(&self) -> String {
         format!("GRAVEN_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// Its value is shown nowhere: it may hold a password.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key == "journal.url"
     }
 }
 
@@ -82,6 +88,51 @@ pub(crate) const SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting { key: "journal.url", apply: |config, text| config.journal.set_url(text) },
+    Setting {
+        key: "journal.schema",
+        apply: |config, text| {
+            config.journal.schema = text.into();
+            Ok(())
+        },
+    },
+    Setting {
+        key: "journal.ca_file",
+        apply: |config, text| {
+            check(!text.is_empty(), "a file")?;
+            config.journal.ca_file = Some(text.into());
+            Ok(())
+        },
+    },
+    Setting {
+        key: "journal.connect_timeout",
+        apply: |config, text| {
+            config.journal.connect_timeout = timeout(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "journal.call_timeout",
+        apply: |config, text| {
+            config.journal.call_timeout = timeout(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "journal.follow",
+        apply: |config, text| {
+            config.journal.follow = text.parse().map_err(|_| "true or false")?;
+            Ok(())
+        },
+    },
+    Setting { key: "journal.advertise", apply: |config, text| config.journal.set_advertise(text) },
+    Setting {
+        key: "journal.require_synchronous",
+        apply: |config, text| {
+            config.journal.require_synchronous = text.parse().map_err(|_| "true or false")?;
+            Ok(())
+        },
+    },
     Setting {
         key: "log.level",
         apply: |config, text| {
@@ -139,6 +190,12 @@ fn last_word(key: &str) -> &str {
 
 fn check(holds: bool, expected: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(expected.into()) }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text).ok_or(DURATION_EXPECTED)?;
+    check((Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout), "100ms to 10m")?;
+    Ok(timeout)
 }
 
 fn number(text: &str, min: usize, max: usize) -> Result<usize, String> {

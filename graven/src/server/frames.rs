@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// ends before `from`.
 #[utoipa::path(get, path = "/v1/frames", tag = "read", operation_id = "read_frames",
     params(("from" = Option<u64>, Query, description = "A position in the first frame; 0 by default"),
-        ("bytes" = Option<u64>, Query, description = "About how much to send, 1 to 33554432; 4194304 by default")),
+        ("bytes" = Option<u64>, Query, description = "About how much to send, 1 to 33554432; 4194304 by default"),
+        super::schema::MinPosition),
     responses((status = 200, description = "Whole frames", content_type = "application/octet-stream",
             headers(("graven-first" = u64, description = "Position of the first event of the first frame"),
                 ("graven-next" = u64, description = "Position after the last frame; ask for it next"),
@@ -37,7 +38,9 @@ pub(super) async fn frames(State(app): State<Arc<App>>, RawQuery(query): RawQuer
                     .found(asked.to_string())
             })?,
     };
+    let min_position = params.number("min_position")?;
     params.finish()?;
+    app.reach(min_position, None).await?;
     let frames = app.read(move |store| store.read_frames(from, bytes)).await?;
     app.metrics.sent(usize::try_from(frames.next.0 - frames.first.0).unwrap_or(usize::MAX));
     let number = |name: &'static str, position: Position| {

@@ -1,7 +1,8 @@
 //! What the store is and holds, and whether the server is well.
 
+use super::node::Place;
 use super::problem::{Answer, Problem};
-use super::query_params::QueryParams;
+use super::query_params::min_position_alone;
 use super::{App, schema, stopping};
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -15,9 +16,10 @@ use std::sync::Arc;
 ///
 /// Events, bytes and streams: user and system streams apart, and user events by type and category.
 #[utoipa::path(get, path = "/v1/stats", tag = "server", operation_id = "stats",
+    params(schema::MinPosition),
     responses((status = 200, description = "Counts over the whole log", body = schema::Stats)))]
 pub(super) async fn stats(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let stats = app.read(|store| Ok(store.stats())).await?;
     let part = |counts: Counts, streams| schema::StreamCounts {
         events: counts.events,
@@ -48,9 +50,10 @@ pub(super) async fn stats(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 ///
 /// Which log this is, how far it goes, and the Merkle root (RFC 6962) over all of it.
 #[utoipa::path(get, path = "/v1/info", tag = "server", operation_id = "info",
+    params(schema::MinPosition),
     responses((status = 200, description = "The store", body = schema::Info)))]
 pub(super) async fn info(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let info = app.read(|store| Ok(store.info())).await?;
     Ok(Json(schema::Info {
         name: "graven",
@@ -75,14 +78,17 @@ pub(super) async fn info(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
 #[utoipa::path(get, path = "/livez", tag = "server", operation_id = "live",
     responses((status = 200, description = "Alive", body = schema::Health)))]
 pub(super) async fn live() -> Json<schema::Health> {
-    Json(schema::Health { status: "alive" })
+    Json(schema::Health { status: "alive", ..schema::Health::default() })
 }
 
 /// Ready
 ///
-/// 200 if appends are taken. A store that only reads, a full disk and a server that is stopping are not ready.
+/// 200 if the store does what it is there for: a single one and a writer take appends, a follower serves reads. While the
+/// journal that nodes share cannot be reached they go on serving reads and say `degraded`. A store that only reads, a full
+/// disk, a copy whose journal has another history and a server that is stopping are not ready.
 #[utoipa::path(get, path = "/readyz", tag = "server", operation_id = "ready",
     responses((status = 200, description = "Ready", body = schema::Health),
+        (status = 409, response = schema::ProblemResponse),
         (status = 503, response = schema::ProblemResponse),
         (status = 507, response = schema::ProblemResponse)))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
@@ -91,6 +97,15 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     }
     match app.read(|store| Ok(store.health())).await? {
         Some(error) => Err(Problem(error)),
-        None => Ok(Json(schema::Health { status: "ready" }).into_response()),
+        None => {
+            let place = Place::of(&app);
+            let trouble = place.trouble().map(ToString::to_string);
+            Ok(Json(schema::Health {
+                status: if trouble.is_some() { "degraded" } else { "ready" },
+                role: place.standing.is_some().then(|| place.role()),
+                detail: trouble,
+            })
+            .into_response())
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::json::{self, EventWriter, Form};
 use super::path::PathParams;
 use super::problem::Answer;
-use super::query_params::QueryParams;
+use super::query_params::min_position_alone;
 use super::{App, page};
 use axum::extract::{RawQuery, State};
 use graven_model::{Code, Error, EventId, Position, ReadRequest, Revision, Selector, Start, StoredEvent};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 ///
 /// All events with this id, oldest first: the same id may stand in several streams.
 #[utoipa::path(get, path = "/v1/events/{id}", tag = "read", operation_id = "events_by_id",
-    params(("id" = String, Path, description = "Event id, a UUID")),
+    params(("id" = String, Path, description = "Event id, a UUID"), super::schema::MinPosition),
     responses((status = 200, description = "At least one event", body = super::schema::Events),
         (status = 400, response = super::schema::ProblemResponse),
         (status = 404, response = super::schema::ProblemResponse)))]
@@ -23,7 +23,7 @@ pub(super) async fn by_id(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let id = EventId::parse(path.text("id")?)?;
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let text = app
         .read(move |store| {
             let found = store.events_by_id(id)?;
@@ -44,7 +44,7 @@ pub(super) async fn by_id(
 /// The event at a revision.
 #[utoipa::path(get, path = "/v1/streams/{stream}/events/{revision}", tag = "read", operation_id = "event_by_revision",
     params(("stream" = String, Path, description = "Stream name, percent-encoded"),
-        ("revision" = u64, Path, description = "Place in the stream, from 0")),
+        ("revision" = u64, Path, description = "Place in the stream, from 0"), super::schema::MinPosition),
     responses((status = 200, description = "The event", body = super::schema::Event),
         (status = 400, response = super::schema::ProblemResponse),
         (status = 404, response = super::schema::ProblemResponse),
@@ -56,7 +56,7 @@ pub(super) async fn by_revision(
 ) -> Answer {
     let stream = path.stream()?;
     let revision = Revision(path.number("revision")?);
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let text = app
         .read(move |store| {
             let request = ReadRequest::new(Selector::Stream(stream)).from(Start::Revision(revision)).limit(1);
@@ -76,7 +76,7 @@ pub(super) async fn by_revision(
 ///
 /// The event at a position.
 #[utoipa::path(get, path = "/v1/positions/{position}", tag = "read", operation_id = "event_by_position",
-    params(("position" = u64, Path, description = "Place in the log, from 0")),
+    params(("position" = u64, Path, description = "Place in the log, from 0"), super::schema::MinPosition),
     responses((status = 200, description = "The event", body = super::schema::Event),
         (status = 400, response = super::schema::ProblemResponse),
         (status = 404, response = super::schema::ProblemResponse)))]
@@ -86,7 +86,7 @@ pub(super) async fn by_position(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let position = Position(path.number("position")?);
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let text = app.read_short(move |store| Ok(one(&store.event_at(position)?))).await?;
     Ok(page::whole(&app, text).await)
 }

@@ -1,10 +1,12 @@
 //! What the server counts, and `GET /metrics`. No stream name ever becomes a label.
 
 use super::App;
+use super::node::{Place, SINGLE};
 use super::problem::Answer;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::IntoResponse;
+use graven_engine::node::Role;
 use graven_model::{Code, Error, Receipt};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,6 +29,11 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
 }
 
 /// Counters and gauges of the server, and those read from the store when somebody asks.
@@ -48,6 +56,11 @@ pub(super) struct Metrics {
     index_bytes: Gauge,
     tile_bytes: Gauge,
     healthy: Gauge,
+    roles: Family<RoleLabels, Gauge>,
+    epoch: Gauge,
+    lag_events: Gauge,
+    lag_seconds: Gauge<f64, AtomicU64>,
+    journal_reachable: Gauge,
 }
 
 impl Metrics {
@@ -74,6 +87,19 @@ impl Metrics {
         let index_bytes = gauge("store_index", "Index files", Some(Unit::Bytes));
         let tile_bytes = gauge("store_tiles", "Merkle tiles", Some(Unit::Bytes));
         let healthy = gauge("store_healthy", "1 if the store takes appends, 0 if it only reads", None);
+        let epoch = gauge("node_epoch", "Epoch of the journal that nodes share, 0 for a single one", None);
+        let lag_events = gauge("node_lag", "Events of the journal that are missing here", events());
+        let journal_reachable =
+            gauge("journal_reachable", "1 if the journal answers, 0 while it does not", None);
+        let roles = Family::<RoleLabels, Gauge>::default();
+        registry.register("node_role", "1 for the part this node has, 0 for the others", roles.clone());
+        let lag_seconds = Gauge::<f64, AtomicU64>::default();
+        registry.register_with_unit(
+            "node_lag",
+            "How old what is read here may be; -1 if that is not known",
+            Unit::Seconds,
+            lag_seconds.clone(),
+        );
         let mut counter = |name: &str, help: &str, unit: Option<Unit>| {
             let counter = Counter::default();
             match unit {
@@ -120,6 +146,11 @@ impl Metrics {
             index_bytes,
             tile_bytes,
             healthy,
+            roles,
+            epoch,
+            lag_events,
+            lag_seconds,
+            journal_reachable,
         }
     }
 
@@ -131,6 +162,18 @@ impl Metrics {
     /// Counts an event stream as open until the guard is dropped.
     pub(super) fn follower(&self) -> Open {
         Open::new(&self.followers)
+    }
+
+    /// Takes note of the node's part.
+    fn stands(&self, place: &Place) {
+        let roles = [Role::Writer, Role::Follower, Role::SteppedDown].map(Role::word);
+        for role in roles.into_iter().chain([SINGLE]) {
+            self.roles.get_or_create(&RoleLabels { role }).set(i64::from(role == place.role()));
+        }
+        self.epoch.set(place.standing.as_ref().map_or(0, |standing| i64::from(standing.epoch)));
+        self.lag_events.set(i64::try_from(place.lag_events()).unwrap_or(i64::MAX));
+        self.lag_seconds.set(place.lag_seconds().unwrap_or(-1.0));
+        self.journal_reachable.set(i64::from(place.trouble().is_none()));
     }
 
     /// Counts an accepted append.
@@ -230,6 +273,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
         set(&metrics.healthy, u64::from(health.is_none()));
         set(&metrics.bodies_held, (app.options.bodies_bytes_max - app.bodies.available_permits()) as u64);
     }
+    app.metrics.stands(&Place::of(&app));
     let mut text = String::with_capacity(16 << 10);
     encode(&mut text, &app.metrics.registry)
         .map_err(|_| Error::new(Code::Internal, "the metrics do not encode"))?;

@@ -1,7 +1,7 @@
 //! The HTTP server: everything under `/v1`, health, metrics and the OpenAPI document, on one port.
 //!
-//! `main` calls [`serve`] with an open store. Files are named after what is asked: [`append`], [`import`], [`read`]
-//! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`]. The server never
+//! `main` binds a [`Server`] and has it serve an open store. Files are named after what is asked: [`append`], [`import`], [`read`]
+//! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`], [`node`]. The server never
 //! decides anything about events: it reads requests, bounds them, calls the store and writes answers. File reads
 //! go through [`blocking`] unless they are short ([`pace`]); appends are awaited, or written here when they come alone.
 
@@ -20,7 +20,9 @@ mod long_read;
 mod lookup;
 mod media;
 mod metrics;
+mod min_position;
 mod ndjson;
+mod node;
 mod openapi;
 mod pace;
 mod page;
@@ -37,7 +39,7 @@ mod socket;
 mod streams;
 
 pub(crate) use openapi::openapi_json;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Ending, Server};
 
 use answer_room::AnswerRoom;
 use graven_engine::Store;
@@ -107,7 +109,7 @@ const READS_MAX: usize = 32;
 struct App {
     store: Store,
     options: ServeOptions,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     /// Room for request bodies, in bytes.
     bodies: Arc<Semaphore>,
     /// Page reads under way on threads that may block.
@@ -118,19 +120,27 @@ struct App {
     /// True once shutdown began.
     stopping: watch::Receiver<bool>,
     ids: Mutex<Entropy>,
+    env: Env,
 }
 
 impl App {
-    fn new(store: Store, options: ServeOptions, stopping: watch::Receiver<bool>) -> std::io::Result<App> {
+    fn new(
+        store: Store,
+        options: ServeOptions,
+        stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<App> {
+        let env = Env::real();
         Ok(App {
             store,
-            metrics: Metrics::new(),
+            metrics,
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
             reads: Semaphore::new(READS_MAX),
             pace: Pace::new(),
             answers: AnswerRoom::new(),
             stopping,
-            ids: Mutex::new(Env::real().entropy(0x6874_7470)?),
+            ids: Mutex::new(env.entropy(0x6874_7470)?),
+            env,
             options,
         })
     }

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the handlers' annotations and [`super::schema`].
 
 use super::problem::Answer;
-use super::{append, frames, import, info, lookup, metrics, read, schema, streams};
+use super::{append, frames, import, info, lookup, metrics, node, read, schema, streams};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use std::sync::LazyLock;
@@ -46,6 +46,8 @@ use utoipa::{Modify, OpenApi};
         streams::delete,
         info::stats,
         info::info,
+        node::node,
+        node::take_over,
         info::live,
         info::ready,
         metrics::metrics,

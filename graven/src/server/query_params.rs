@@ -87,6 +87,17 @@ impl QueryParams {
     }
 }
 
+/// The position a read has to see, for reads without other parameters.
+///
+/// # Errors
+/// [`Code::BadRequest`].
+pub(super) fn min_position_alone(query: Option<&str>) -> Result<Option<u64>> {
+    let mut params = QueryParams::parse(query)?;
+    let position = params.number("min_position")?;
+    params.finish()?;
+    Ok(position)
+}
+
 /// The error for a parameter that does not read.
 pub(super) fn wrong(name: &str, expected: &str, found: &str) -> Error {
     Error::new(Code::BadRequest, format!("{name} does not read"))

@@ -154,6 +154,7 @@ async fn answer(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Answer {
+    app.reach(options.min_position(), None).await?;
     match AnswerType::wanted(headers) {
         AnswerType::Json => page::answer(app, selector, options, query).await,
         AnswerType::Ndjson => ndjson::answer(app, selector, options).await,

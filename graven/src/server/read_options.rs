@@ -19,6 +19,7 @@ pub(super) struct ReadOptions {
     cursor: Option<String>,
     filter: EventFilter,
     base64: bool,
+    min_position: Option<u64>,
 }
 
 /// The place to begin, before it is known what is read.
@@ -76,6 +77,7 @@ pub(super) struct QueryReadBody {
     #[serde(default)]
     exclude_system: bool,
     payload: Option<String>,
+    min_position: Option<u64>,
 }
 
 impl QueryReadBody {
@@ -102,6 +104,7 @@ impl QueryReadBody {
                 exclude_system: self.exclude_system,
             },
             base64: self.payload.as_deref().map(payload).transpose()?.unwrap_or(false),
+            min_position: self.min_position,
         };
         Ok((self.query.into(), options))
     }
@@ -142,6 +145,7 @@ impl ReadOptions {
                 exclude_system: params.flag("exclude_system")?,
             },
             base64: params.text("payload")?.as_deref().map(payload).transpose()?.unwrap_or(false),
+            min_position: params.number("min_position")?,
         })
     }
 
@@ -154,6 +158,11 @@ impl ReadOptions {
             Some(0) => Err(limit_error("at least 1", 0)),
             other => Ok(other),
         }
+    }
+
+    /// The position of an event that the read has to see.
+    pub(super) fn min_position(&self) -> Option<u64> {
+        self.min_position
     }
 
     /// How payloads are written.

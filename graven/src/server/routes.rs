@@ -1,7 +1,7 @@
 //! Which handler answers which path, and what is true of every answer.
 
 use super::problem::{Problem, Refused};
-use super::{App, append, body, frames, import, info, lookup, metrics, openapi, read, streams};
+use super::{App, append, body, frames, import, info, lookup, metrics, node, openapi, read, streams};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -36,6 +36,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/frames", get(frames::frames))
         .route("/v1/stats", get(info::stats))
         .route("/v1/info", get(info::info))
+        .route("/v1/node", get(node::node))
+        .route("/v1/node/takeover", post(node::take_over))
         .route("/livez", get(info::live))
         .route("/readyz", get(info::ready))
         .route("/metrics", get(metrics::metrics))

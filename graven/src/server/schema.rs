@@ -421,6 +421,8 @@ pub(super) struct ReadQuery {
     exclude_system: Option<bool>,
     #[schema(nullable = false)]
     payload: Option<PayloadForm>,
+    #[schema(nullable = false)]
+    min_position: Option<u64>,
 }
 
 /// A place to begin.
@@ -488,6 +490,20 @@ pub(super) struct ReadParams {
     /// `base64` sends every payload as base64 of the stored bytes; `json` if absent
     #[param(required = false)]
     payload: PayloadForm,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most
+    #[param(required = false)]
+    min_position: u64,
+}
+
+/// What a read has to see.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MinPosition {
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most
+    #[param(required = false)]
+    min_position: u64,
 }
 
 /// Where an event stream resumes.
@@ -536,6 +552,10 @@ pub(super) struct ListParams {
     /// System streams too
     #[param(required = false)]
     system: bool,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most
+    #[param(required = false)]
+    min_position: u64,
 }
 
 /// The answers to a read.
@@ -632,10 +652,61 @@ pub(super) struct Info {
     pub(super) tile_bytes: u64,
 }
 
-/// A word for how the server is.
-#[derive(Serialize, ToSchema)]
+/// How the server is.
+#[derive(Serialize, Default, ToSchema)]
 pub(super) struct Health {
+    /// `alive`; `ready`, or `degraded` while the journal cannot be reached and only reads are served
     pub(super) status: &'static str,
+    /// Part of a node among those that share a journal
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    /// Why it is degraded
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<String>,
+}
+
+/// A node and its part among those that share a journal.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Node {
+    /// `writer`, `follower`, `stepped-down` for the moment until it follows, or `single`
+    pub(super) role: &'static str,
+    /// Counts the writers of the journal; null for a single one
+    #[schema(required = true)]
+    pub(super) epoch: Option<u32>,
+    /// URL of the node that writes; null if it is not known
+    #[schema(required = true)]
+    pub(super) writer: Option<String>,
+    /// Events here
+    pub(super) head: u64,
+    /// Events in the journal when it was last asked
+    pub(super) journal_head: u64,
+    /// What is missing here of them
+    pub(super) lag_events: u64,
+    /// When this node last held everything the journal had
+    #[schema(required = true, format = DateTime)]
+    pub(super) complete_at: Option<String>,
+    /// How old what is read here may be; null if that is not known
+    #[schema(required = true)]
+    pub(super) lag_seconds: Option<f64>,
+    /// Why the journal cannot be used just now
+    #[schema(required = true)]
+    pub(super) trouble: Option<String>,
+}
+
+/// Body of a take-over: an empty object.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakeOver {}
+
+/// What a take-over began.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Term {
+    /// Epoch of the journal from now on
+    pub(super) epoch: u32,
+    /// URL under which others reach this node
+    pub(super) writer: String,
 }
 
 /// An error (RFC 9457).
@@ -671,6 +742,9 @@ pub(super) struct Problem {
     /// Index from 0 of the event, line or item that is wrong
     #[schema(nullable = false)]
     item: Option<u64>,
+    /// URL of the node that writes
+    #[schema(nullable = false)]
+    writer: Option<String>,
 }
 
 /// A check that did not hold.

@@ -1,5 +1,6 @@
 //! Listening, connections and the end of them.
 
+use super::metrics::Metrics;
 use super::socket::PatientSocket;
 use super::{App, ServeOptions, grpc, routes};
 use anyhow::Context as _;
@@ -63,72 +64,123 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after the system refused a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the store until `shutdown` resolves, then lets requests in flight finish within the grace period. Calls
-/// `on_ready` with the address once connections are accepted. Does not close the store.
-///
-/// Shutdown ends in this order: no new connection is accepted and `/readyz` says no; event streams and long reads end;
-/// other requests are answered; what is left after the grace period is cut off.
-///
-/// # Errors
-/// [`Code::InsecureListen`] for an address other machines reach without `insecure`; an error that names the address if
-/// it cannot be listened on.
-pub(crate) async fn serve(
-    store: Store,
+/// How long requests in flight may take when the store is opened again: those who wait for reads are to be answered
+/// within a second.
+const REOPEN_GRACE: Duration = Duration::from_millis(300);
+
+/// Why a store is no longer served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The server stops.
+    Stop,
+    /// The store is to be opened again, and served by the same server.
+    Reopen,
+}
+
+/// A socket that is listened on, and what outlives a store that is served.
+pub(crate) struct Server {
+    /// Gone once the server stops.
+    listener: Option<TcpListener>,
+    address: SocketAddr,
     options: ServeOptions,
-    on_ready: impl FnOnce(SocketAddr),
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    check_address(&options)?;
-    let listener = listen(options.listen).await?;
-    let address = listener.local_addr().context("the system does not say where it listens")?;
-    let (stop, stopping) = watch::channel(false);
-    let connections_max = options.connections_max;
-    let grace = options.shutdown_grace;
-    let app = Arc::new(App::new(store, options, stopping).context("the system gives no randomness")?);
-    let services = Services {
-        router: routes::router(app.clone()),
-        grpc: grpc::Grpc::new(app.clone())?,
-        wide: Arc::new(Semaphore::new(WIDE_CONNECTIONS_MAX)),
-    };
-    let room = Arc::new(Semaphore::new(connections_max));
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    tracing::info!(%address, "listening");
-    on_ready(address);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if let Err(error) = ended {
-                    tracing::error!("a connection ended in a panic: {error}");
+    metrics: Arc<Metrics>,
+    room: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Listens. Whoever connects waits until a store is served.
+    ///
+    /// # Errors
+    /// [`Code::InsecureListen`] for an address other machines reach without `insecure`; an error that names the address
+    /// if it cannot be listened on.
+    pub(crate) async fn bind(options: ServeOptions) -> anyhow::Result<Server> {
+        check_address(&options)?;
+        let listener = listen(options.listen).await?;
+        let address = listener.local_addr().context("the system does not say where it listens")?;
+        tracing::info!(%address, "listening");
+        Ok(Server {
+            listener: Some(listener),
+            address,
+            metrics: Arc::new(Metrics::new()),
+            room: Arc::new(Semaphore::new(options.connections_max)),
+            options,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves a store until `ending` resolves, then lets requests in flight finish within a grace period. Does not close
+    /// the store.
+    ///
+    /// The end has this order: no new connection is accepted and `/readyz` says no; event streams and long reads end;
+    /// other requests are answered; what is left after the grace period is cut off. When the store is only to be opened
+    /// again, the period is short, and connections that come meanwhile wait.
+    ///
+    /// # Errors
+    /// [`Code::Closed`] after [`Ending::Stop`]; otherwise only if the system gives no randomness.
+    pub(crate) async fn serve(
+        &mut self,
+        store: Store,
+        ending: impl Future<Output = Ending>,
+    ) -> anyhow::Result<Ending> {
+        let listener = self
+            .listener
+            .as_ref()
+            .ok_or_else(|| Error::new(Code::Closed, "the server has stopped listening"))?;
+        let (stop, stopping) = watch::channel(false);
+        let app = App::new(store, self.options.clone(), stopping, self.metrics.clone());
+        let app = Arc::new(app.context("the system gives no randomness")?);
+        let services = Services {
+            router: routes::router(app.clone()),
+            grpc: grpc::Grpc::new(app.clone())?,
+            wide: Arc::new(Semaphore::new(WIDE_CONNECTIONS_MAX)),
+        };
+        let mut connections = JoinSet::new();
+        let mut ending = pin!(ending);
+        let ending = loop {
+            tokio::select! {
+                ending = &mut ending => break ending,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!("a connection ended in a panic: {error}");
+                    }
                 }
+                (permit, accepted) = accept(listener, &self.room) => match accepted {
+                    Ok(stream) => {
+                        let serving = connection(app.clone(), services.clone(), stream);
+                        connections.spawn(async move {
+                            serving.await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) if is_of_one_connection(&error) => {}
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection: {error}");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
             }
-            (permit, accepted) = accept(&listener, &room) => match accepted {
-                Ok(stream) => {
-                    let serving = connection(app.clone(), services.clone(), stream);
-                    connections.spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+        };
+        let grace = match ending {
+            Ending::Stop => {
+                tracing::info!(connections = connections.len(), "stopping");
+                self.listener = None;
+                self.options.shutdown_grace
+            }
+            Ending::Reopen => REOPEN_GRACE.min(self.options.shutdown_grace),
+        };
+        stop.send_replace(true);
+        services.grpc.stopping().await;
+        let finish = async { while connections.join_next().await.is_some() {} };
+        if timeout(grace, finish).await.is_err() {
+            tracing::warn!(connections = connections.len(), "cutting off what did not finish in time");
+            connections.shutdown().await;
         }
+        Ok(ending)
     }
-    tracing::info!(connections = connections.len(), "stopping");
-    drop(listener);
-    stop.send_replace(true);
-    services.grpc.stopping().await;
-    let finish = async { while connections.join_next().await.is_some() {} };
-    if timeout(grace, finish).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cutting off what did not finish in time");
-        connections.shutdown().await;
-    }
-    Ok(())
 }
 
 fn check_address(options: &ServeOptions) -> Result<(), Error> {

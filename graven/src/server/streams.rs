@@ -4,7 +4,7 @@ use super::append::{etag, receipt_with, refuse_unread};
 use super::media::BodyType;
 use super::path::PathParams;
 use super::problem::Answer;
-use super::query_params::QueryParams;
+use super::query_params::{QueryParams, min_position_alone};
 use super::{App, append_body, blocking, body, json, page, preconditions};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -40,7 +40,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
             })?,
     };
     let include_system = params.flag("system")?;
+    let min_position = params.number("min_position")?;
     params.finish()?;
+    app.reach(min_position, None).await?;
     let request = StreamListRequest { prefix, after, limit, include_system };
     let text = app
         .read(move |store| {
@@ -81,14 +83,14 @@ fn place_in_list(text: &str, prefix: &Text) -> Result<Position> {
 ///
 /// State, first and last revision, times and metadata. Also says how a deleted or tombstoned stream ended.
 #[utoipa::path(get, path = "/v1/streams/{stream}/info", tag = "streams", operation_id = "stream_info",
-    params(("stream" = String, Path, description = "Stream name, percent-encoded")),
+    params(("stream" = String, Path, description = "Stream name, percent-encoded"), super::schema::MinPosition),
     responses((status = 200, description = "What is known", body = super::schema::StreamInfo,
             headers(("ETag" = String, description = "Last revision of the stream, in quotes"))),
         (status = 400, response = super::schema::ProblemResponse),
         (status = 404, response = super::schema::ProblemResponse)))]
 pub(super) async fn info(State(app): State<Arc<App>>, path: PathParams, RawQuery(query): RawQuery) -> Answer {
     let stream = path.stream()?;
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let (text, last) = app
         .read(move |store| {
             let info = store.stream_info(&stream)?;
@@ -136,7 +138,7 @@ fn write_info(out: &mut Vec<u8>, info: &StreamInfo) {
 ///
 /// The metadata object as it was set; an empty object if there is none.
 #[utoipa::path(get, path = "/v1/streams/{stream}/metadata", tag = "streams", operation_id = "stream_metadata",
-    params(("stream" = String, Path, description = "Stream name, percent-encoded")),
+    params(("stream" = String, Path, description = "Stream name, percent-encoded"), super::schema::MinPosition),
     responses((status = 200, description = "The object", body = super::schema::Metadata,
             headers(("ETag" = Option<String>, description = "Revision of the metadata, in quotes; absent if there is none"))),
         (status = 400, response = super::schema::ProblemResponse)))]
@@ -146,7 +148,7 @@ pub(super) async fn metadata(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let stream = path.stream()?;
-    QueryParams::parse(query.as_deref())?.finish()?;
+    app.reach(min_position_alone(query.as_deref())?, None).await?;
     let found = app.read(move |store| store.stream_metadata(&stream)).await?;
     let text = found.as_ref().map_or(b"{}".to_vec(), |(_, object)| object.to_vec());
     let mut response = page::whole(&app, text).await;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<anyhow::Result<()>>,
+    serving: JoinHandle<anyhow::Result<Ending>>,
     _directory: TempDir,
 }
 
@@ -30,13 +30,17 @@ async fn start(change: impl FnOnce(&mut ServeOptions)) -> Running {
     let (store, directory) = store();
     let mut options = ServeOptions::new(LOOPBACK);
     change(&mut options);
-    let (ready, address) = oneshot::channel();
-    let (stop, stopped) = oneshot::channel();
+    let mut server = Server::bind(options).await.unwrap();
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
-        let on_ready = move |address| ready.send(address).expect("the test waits");
-        serve(store, options, on_ready, async { drop(stopped.await) }).await
+        let ending = async {
+            drop(stopped.await);
+            Ending::Stop
+        };
+        server.serve(store, ending).await
     });
-    Running { address: address.await.unwrap(), stop, serving, _directory: directory }
+    Running { address, stop, serving, _directory: directory }
 }
 
 impl Running {
@@ -219,10 +223,8 @@ async fn an_idle_server_stops_at_once_and_ends_event_streams() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_other_machines_reach_needs_to_be_allowed() {
-    let (store, _directory) = store();
     let options = ServeOptions::new("0.0.0.0:0".parse().unwrap());
-    let error =
-        serve(store, options, |_| panic!("must not listen"), std::future::pending()).await.unwrap_err();
+    let error = Server::bind(options).await.err().expect("it does not listen");
     assert_eq!(error.downcast_ref::<Error>().unwrap().code, Code::InsecureListen);
     let allowed = start(|options| {
         options.listen = "0.0.0.0:0".parse().unwrap();
@@ -235,10 +237,8 @@ async fn an_address_other_machines_reach_needs_to_be_allowed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_in_use_is_named() {
     let server = start(|_| {}).await;
-    let (store, _directory) = store();
     let options = ServeOptions::new(server.address);
-    let error =
-        serve(store, options, |_| panic!("must not listen"), std::future::pending()).await.unwrap_err();
+    let error = Server::bind(options).await.err().expect("it does not listen");
     let text = error.to_string();
     assert!(text.contains(&server.address.to_string()) && text.contains("another process"), "{text}");
 }
@@ -256,4 +256,56 @@ async fn a_request_whose_body_is_on_its_way_is_answered_while_the_server_stops()
     asker.write_all(BODY.as_bytes()).await.unwrap();
     assert!(rest(&mut asker).await.starts_with("HTTP/1.1 201 "));
     stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_opened_again_behind_the_same_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let mut server = Server::bind(ServeOptions::new(LOOPBACK)).await.unwrap();
+    let address = server.address();
+    let store = Store::open(&data, Options::small()).unwrap();
+    let follow = "GET /v1/all HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let (reopen, reopened) = oneshot::channel::<()>();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = async {
+        let ending = async {
+            drop(reopened.await);
+            Ending::Reopen
+        };
+        assert_eq!(server.serve(store.clone(), ending).await.unwrap(), Ending::Reopen);
+        store.close().unwrap();
+        let store = Store::open(&data, Options::small()).unwrap();
+        let ending = async {
+            drop(stopped.await);
+            Ending::Stop
+        };
+        assert_eq!(server.serve(store, ending).await.unwrap(), Ending::Stop);
+    };
+    let asking = async {
+        let mut follower = TcpStream::connect(address).await.unwrap();
+        follower.write_all(follow.as_bytes()).await.unwrap();
+        let mut begun = [0; 12];
+        follower.read_exact(&mut begun).await.unwrap();
+        reopen.send(()).unwrap();
+        assert!(rest(&mut follower).await.ends_with("0\r\n\r\n"), "it is ended, not cut off");
+        let mut answers = Vec::new();
+        for path in ["/readyz", "/metrics"] {
+            let mut asker = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            asker.write_all(request.as_bytes()).await.unwrap();
+            answers.push(rest(&mut asker).await);
+        }
+        stop.send(()).unwrap();
+        answers
+    };
+    let both = async { tokio::join!(serving, asking).1 };
+    let answers = timeout(PATIENCE, both).await.expect("it takes too long");
+    assert!(answers[0].starts_with("HTTP/1.1 200 "), "{}", answers[0]);
+    assert!(
+        answers[1].contains(r#"route="/v1/all""#),
+        "what was counted before is still counted: {}",
+        answers[1]
+    );
+    assert!(TcpStream::connect(address).await.is_err());
 }

@@ -123,7 +123,7 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Every method of the service, as a path.
-const ROUTES: [&str; 16] = [
+const ROUTES: [&str; 17] = [
     "/graven.v1.EventStore/Append",
     "/graven.v1.EventStore/AppendSession",
     "/graven.v1.EventStore/Read",
@@ -140,6 +140,7 @@ const ROUTES: [&str; 16] = [
     "/graven.v1.EventStore/TombstoneStream",
     "/graven.v1.EventStore/Stats",
     "/graven.v1.EventStore/Info",
+    "/graven.v1.EventStore/Node",
 ];
 
 #[cfg(test)]

@@ -35,7 +35,9 @@ pub(super) async fn read(call: Call) -> Result<Response<Body>> {
     if asked.page_bytes == 0 {
         asked.page_bytes = PAGE_BYTES as u64;
     }
+    let min_position = asked.min_position;
     let request = ReadRequest::try_from(asked)?;
+    app.reach(min_position, deadline).await?;
     let pages = EventPages { reading: Reading::new(request, left, pages), room: FIRST_PAGE_ROOM };
     answer(app, pages, deadline).await
 }
@@ -94,6 +96,7 @@ impl Pieces for EventPages {
 pub(super) async fn frames(call: Call) -> Result<Response<Body>> {
     let Call { app, body, deadline } = call;
     let asked: wire::ReadFramesRequest = Messages::only(app.clone(), body).await?;
+    app.reach(asked.min_position, deadline).await?;
     let pages = FramePages {
         next: Position(asked.from),
         bytes_max: page_bytes(asked.page_bytes, FRAMES_BYTES),
@@ -181,6 +184,7 @@ pub(super) async fn subscribe(call: Call) -> Result<Response<Body>> {
     if asked.checkpoint_every != 0 {
         request.checkpoint_every = asked.checkpoint_every;
     }
+    app.reach(asked.min_position, deadline).await?;
     let follower = app.read(move |store| store.follow(request)).await?;
     let (feed, body) = feed::open();
     tokio::spawn(send_steps(app, follower, feed, deadline));

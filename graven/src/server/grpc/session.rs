@@ -16,7 +16,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::Response;
 use bytes::Bytes;
 use graven_engine::PendingAppend;
-use graven_model::{AppendRequest, Error, Receipt, Result};
+use graven_model::{AppendRequest, Code, Error, Receipt, Result};
 use graven_proto::session as encode;
 use hyper::body::Frame;
 use std::collections::VecDeque;
@@ -60,6 +60,7 @@ pub(super) fn open(call: Call) -> Response<Body> {
         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
         patience: None,
         over: false,
+        not_writing: app.not_writing(),
         app,
     }))
 }
@@ -80,6 +81,9 @@ struct Session {
     /// Ends the patience with the first of the appends.
     patience: Option<Pin<Box<Sleep>>>,
     over: bool,
+    /// Another node wrote when the session began. None of its appends is taken then, though this node may take over
+    /// meanwhile: a later one would overtake those that were refused.
+    not_writing: bool,
 }
 
 /// Whether more appends may come.
@@ -125,8 +129,17 @@ impl Session {
             {
                 return false;
             }
+            if self.not_writing && !app.not_writing() {
+                let error = Error::new(Code::Unavailable, "this node writes now; begin the session again");
+                self.input = Input::Broken(error);
+                return false;
+            }
             match self.messages.poll_next(context) {
                 Poll::Pending => return false,
+                Poll::Ready(Ok(Some(held))) if self.not_writing => {
+                    let (correlation, _) = encode::read_request(&held.bytes);
+                    self.wait_for(correlation, Stage::Refused(app.not_the_writer()), held);
+                }
                 Poll::Ready(Ok(Some(held))) if held.bytes.len() <= INLINE_BYTES_MAX => {
                     let (correlation, outcome) = hand_over(&held.bytes, |request| gathered.add(request));
                     self.wait_for(correlation, Stage::of(outcome), held);

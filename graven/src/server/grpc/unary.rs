@@ -3,6 +3,7 @@
 use super::answer::{message, whole};
 use super::message::Messages;
 use super::{Call, words};
+use crate::server::node::Place;
 use crate::server::{App, append, blocking};
 use axum::body::Body;
 use axum::http::Response;
@@ -11,30 +12,31 @@ use graven_model::{AppendRequest, Code, Error, Position, Receipt, Result, Revisi
 use graven_proto::{session, wire};
 use prost::Message;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Answers the call of a method.
 ///
 /// # Errors
 /// Those of the store, and of reading the message.
 pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
-    let Call { app, body, .. } = call;
+    let Call { app, body, deadline } = call;
     match method {
         "Append" => append(app, body).await,
         "EventAt" => {
-            read(app, body, |store, request: wire::EventAtRequest| {
+            read(app, body, deadline, |store, request: wire::EventAtRequest| {
                 Ok(wire::StoredEvent::from(&store.event_at(Position(request.position))?))
             })
             .await
         }
         "EventsById" => {
-            read(app, body, |store, request: wire::EventsByIdRequest| {
+            read(app, body, deadline, |store, request: wire::EventsByIdRequest| {
                 let found = store.events_by_id(graven_proto::event_id(&request)?)?;
                 Ok(wire::Events { events: found.iter().map(wire::StoredEvent::from).collect() })
             })
             .await
         }
         "Streams" => {
-            read_much(app, body, |store, request: wire::StreamsRequest| {
+            read_much(app, body, deadline, |store, request: wire::StreamsRequest| {
                 let default = StreamListRequest::default().limit;
                 let page = store.streams(&StreamListRequest {
                     prefix: request.prefix.into(),
@@ -47,13 +49,13 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             .await
         }
         "StreamInfo" => {
-            read(app, body, |store, request: wire::StreamRequest| {
+            read(app, body, deadline, |store, request: wire::StreamRequest| {
                 Ok(words::stream_info(&store.stream_info(&StreamName::new(request.stream)?)?))
             })
             .await
         }
         "StreamMetadata" => {
-            read(app, body, |store, request: wire::StreamRequest| {
+            read(app, body, deadline, |store, request: wire::StreamRequest| {
                 let found = store.stream_metadata(&StreamName::new(request.stream)?)?;
                 let (revision, metadata) = found.unzip();
                 Ok(wire::StreamMetadataResponse { metadata, revision: revision.map(|revision| revision.0) })
@@ -88,9 +90,16 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             .await
         }
         "Stats" => {
-            read_much(app, body, |store, _: wire::StatsRequest| Ok(words::stats(&store.stats()))).await
+            read_much(app, body, deadline, |store, _: wire::StatsRequest| Ok(words::stats(&store.stats())))
+                .await
         }
-        "Info" => read(app, body, |store, _: wire::InfoRequest| Ok(words::info(store.info()))).await,
+        "Info" => {
+            read(app, body, deadline, |store, _: wire::InfoRequest| Ok(words::info(store.info()))).await
+        }
+        "Node" => {
+            let wire::NodeRequest {} = Messages::only(app.clone(), body).await?;
+            Ok(whole(message(&words::node(&Place::of(&app)))))
+        }
         _ => Err(Error::new(Code::NotFound, "there is no such method")),
     }
 }
@@ -107,22 +116,43 @@ async fn append(app: Arc<App>, body: Body) -> Result<Response<Body>> {
     Ok(whole(message(&wire::Receipt::from(&receipt))))
 }
 
-async fn read<Asked: Message + Default + 'static, Answered: Message>(
+/// A question that may want to see an event.
+trait Read: Message + Default + 'static {
+    fn min_position(&self) -> Option<u64>;
+}
+
+macro_rules! reads {
+    ($($message:ident)*) => {
+        $(impl Read for wire::$message {
+            fn min_position(&self) -> Option<u64> {
+                self.min_position
+            }
+        })*
+    };
+}
+
+reads! { EventAtRequest EventsByIdRequest StreamsRequest StreamRequest StatsRequest InfoRequest }
+
+async fn read<Asked: Read, Answered: Message>(
     app: Arc<App>,
     body: Body,
+    deadline: Option<Instant>,
     work: impl FnOnce(&Store, Asked) -> Result<Answered> + Send + 'static,
 ) -> Result<Response<Body>> {
-    let asked = Messages::only(app.clone(), body).await?;
+    let asked: Asked = Messages::only(app.clone(), body).await?;
+    app.reach(asked.min_position(), deadline).await?;
     let text = app.read_short(move |store| Ok(message(&work(store, asked)?))).await?;
     Ok(whole(app.answers.hold(text).await))
 }
 
-async fn read_much<Asked: Message + Default + 'static, Answered: Message>(
+async fn read_much<Asked: Read, Answered: Message>(
     app: Arc<App>,
     body: Body,
+    deadline: Option<Instant>,
     work: impl FnOnce(&Store, Asked) -> Result<Answered> + Send + 'static,
 ) -> Result<Response<Body>> {
-    let asked = Messages::only(app.clone(), body).await?;
+    let asked: Asked = Messages::only(app.clone(), body).await?;
+    app.reach(asked.min_position(), deadline).await?;
     let text = app.read(move |store| Ok(message(&work(store, asked)?))).await?;
     Ok(whole(app.answers.hold(text).await))
 }

@@ -1,5 +1,7 @@
 //! What the store says of itself, as messages.
 
+use crate::server::node::Place;
+use graven_engine::node::Role;
 use graven_engine::{Counts, NamedCounts, Stats, StoreInfo, StreamInfo, StreamList};
 use graven_model::Timestamp;
 use graven_proto::wire;
@@ -54,5 +56,22 @@ pub(super) fn info(info: StoreInfo) -> wire::InfoResponse {
         log_bytes: info.log_bytes,
         index_bytes: info.index_bytes,
         tile_bytes: info.tile_bytes,
+    }
+}
+
+pub(super) fn node(place: &Place) -> wire::NodeResponse {
+    let role = place.standing.as_ref().map_or(wire::NodeRole::Single, |standing| match standing.role {
+        Role::Follower => wire::NodeRole::Follower,
+        Role::Writer => wire::NodeRole::Writer,
+        Role::SteppedDown => wire::NodeRole::SteppedDown,
+    });
+    wire::NodeResponse {
+        role: role as i32,
+        epoch: place.standing.as_ref().map_or(0, |standing| standing.epoch),
+        writer: place.standing.as_ref().map(|standing| standing.writer.clone()).unwrap_or_default(),
+        head: place.head,
+        journal_head: place.journal_head(),
+        complete_at: place.complete_at().map(Timestamp::micros),
+        trouble: place.trouble().map(wire::Error::from),
     }
 }
