@@ -1,4 +1,5 @@
-//! The clients: writers, readers and followers over one [`EventStore`], writing down what they are told.
+//! The clients: writers, readers and followers over an [`EventStore`], or over several that are to be one, writing down what
+//! they are told.
 
 use crate::Dice;
 use crate::history::{Append, Follow, History, Logged, Nanos, OpId, Outcome, Read, StreamNo};
@@ -42,7 +43,8 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// A run in progress.
 pub struct Run<S> {
-    store: S,
+    stores: Vec<S>,
+    seeing: fn(&S, Position) -> S,
     shared: Arc<Shared>,
     writers: JoinSet<()>,
     followers: JoinSet<Follow>,
@@ -55,21 +57,29 @@ struct Shared {
     began: Instant,
     stop: AtomicBool,
     next_op: AtomicU64,
+    /// Position after the last event that anyone was told is durable.
+    acknowledged: AtomicU64,
     notes: Mutex<History>,
     /// Last revision of each stream as far as anyone was told.
     known: Mutex<HashMap<StreamNo, u64>>,
 }
 
 impl<S: EventStore> Run<S> {
-    /// Starts writers and followers.
-    pub fn start(store: S, plan: Plan) -> Run<S> {
+    /// Starts writers and followers, taking turns through the stores. `seeing`: the store as one whose reads see the event
+    /// at a position, which another store may have acknowledged.
+    ///
+    /// # Panics
+    /// Without a store.
+    pub fn start(stores: Vec<S>, seeing: fn(&S, Position) -> S, plan: Plan) -> Run<S> {
         let mut run = Run {
-            store,
+            stores,
+            seeing,
             shared: Arc::new(Shared {
                 plan,
                 began: Instant::now(),
                 stop: AtomicBool::default(),
                 next_op: AtomicU64::new(1),
+                acknowledged: AtomicU64::new(0),
                 notes: Mutex::default(),
                 known: Mutex::default(),
             }),
@@ -81,8 +91,8 @@ impl<S: EventStore> Run<S> {
             let writer = run.writer(number);
             run.writers.spawn(writer.work());
         }
-        for tag in [None, None, Some(0), Some(1)] {
-            let follower = follow(run.store.clone(), tag, Arc::clone(&run.finished));
+        for (at, tag) in [None, None, Some(0), Some(1)].into_iter().enumerate() {
+            let follower = follow(run.store(at).clone(), tag, Arc::clone(&run.finished));
             run.followers.spawn(follower);
         }
         run
@@ -94,24 +104,38 @@ impl<S: EventStore> Run<S> {
         self.shared.next_op.load(Ordering::Relaxed)
     }
 
+    fn store(&self, at: usize) -> &S {
+        &self.stores[at % self.stores.len()]
+    }
+
     fn writer(&self, number: u32) -> Writer<S> {
         Writer {
-            store: self.store.clone(),
+            store: self.store(number as usize).clone(),
+            seeing: self.seeing,
             dice: Dice::new(self.shared.plan.seed ^ u64::from(number) << 32),
             shared: Arc::clone(&self.shared),
         }
     }
 
-    /// Lets the writers finish, reads the final log, lets the followers catch up, and gives the whole history.
+    /// Lets the writers finish.
     ///
     /// # Errors
-    /// If the log cannot be read, or a client ended with a panic.
-    pub async fn finish(mut self) -> Result<History> {
+    /// If one ended with a panic.
+    pub async fn stop(&mut self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.writers.join_next().await {
             ended.context("a writer panicked")?;
         }
-        let log = read_log(&self.store).await?;
+        Ok(())
+    }
+
+    /// After [`Run::stop`], reads the final log, lets the followers catch up, and gives the whole history.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or a client ended with a panic.
+    pub async fn finish(mut self) -> Result<History> {
+        self.stop().await?;
+        let log = read_log(self.store(0)).await?;
         self.finished.store(true, Ordering::Relaxed);
         let mut follows = Vec::new();
         while let Some(follow) = self.followers.join_next().await {
@@ -131,6 +155,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// One client that appends and reads.
 struct Writer<S> {
     store: S,
+    seeing: fn(&S, Position) -> S,
     dice: Dice,
     shared: Arc<Shared>,
 }
@@ -179,6 +204,11 @@ impl<S: EventStore> Writer<S> {
         let request = self.request(op, &streams, condition);
         let start = self.now();
         let answer = self.store.append(request).await;
+        if let Ok(receipt) = &answer {
+            // Before the append ends, so that a read that begins afterwards knows of it.
+            let last = receipt.last_position.unwrap_or(receipt.first_position);
+            self.shared.acknowledged.fetch_max(last.0 + 1, Ordering::SeqCst);
+        }
         let end = self.now();
         if let Ok(receipt) = &answer {
             let mut known = lock(&self.shared.known);
@@ -283,7 +313,11 @@ impl<S: EventStore> Writer<S> {
             _ => 0,
         };
         let start = self.now();
-        let Ok(page) = self.store.read(&ReadRequest::new(selector).from(from)).await else { return };
+        let store = match self.shared.acknowledged.load(Ordering::SeqCst).checked_sub(1) {
+            Some(last) => (self.seeing)(&self.store, Position(last)),
+            None => self.store.clone(),
+        };
+        let Ok(page) = store.read(&ReadRequest::new(selector).from(from)).await else { return };
         let read = Read {
             start,
             stream,
@@ -389,7 +423,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Options::small()).unwrap();
         let plan = Plan { operations_per_second: 2_000, streams: 8, tags: 5, ..Plan::default() };
-        let run = Run::start(store.clone(), plan);
+        let run = Run::start(vec![store], |store, _| store.clone(), plan);
         while run.operations() < 3_000 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

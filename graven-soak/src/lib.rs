@@ -5,10 +5,12 @@
 //! - [`driver`]: the clients. They know only [`graven_model::store::EventStore`].
 //! - [`judge`]: pure; O(n log n) in events and operations.
 //! - [`server`]: starts and kills the server's process.
+//! - [`nodes`]: several servers that share a journal in a PostgreSQL that is killed too.
 
 pub mod driver;
 pub mod history;
 pub mod judge;
+pub mod nodes;
 pub mod server;
 
 /// A small generator for choices (SplitMix64, Steele, Lea, Flood 2014); the same seed makes the same choices.

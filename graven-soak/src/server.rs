@@ -10,18 +10,21 @@ use std::process::{Child, Command, Stdio};
 pub struct Server {
     binary: PathBuf,
     data: PathBuf,
+    /// Of `serve`, beside data and port.
+    options: Vec<String>,
     port: u16,
     child: Option<Child>,
 }
 
 impl Server {
-    /// Starts a server on a free port.
+    /// Starts a server on a free port, with options of `serve`.
     ///
     /// # Errors
     /// If it cannot be started or does not become ready.
-    pub fn start(binary: &Path, data: &Path) -> Result<Server> {
+    pub fn start(binary: &Path, data: &Path, options: &[String]) -> Result<Server> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut server = Server { binary: binary.to_owned(), data: data.to_owned(), port, child: None };
+        let (binary, data, options) = (binary.to_owned(), data.to_owned(), options.to_vec());
+        let mut server = Server { binary, data, options, port, child: None };
         server.start_again()?;
         Ok(server)
     }
@@ -40,6 +43,7 @@ impl Server {
         let mut child = Command::new(&self.binary)
             .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data"])
             .arg(&self.data)
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -18,7 +18,7 @@ pub(crate) fn test() -> Result<()> {
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
     steps.run("the bench's own tests", bench::tests);
-    steps.run("a soak of two minutes", soak::two_minutes);
+    steps.run("a soak of two minutes, and of one over nodes", soak::of_the_tests);
     steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));
     steps.finish("tests", tests)
 }

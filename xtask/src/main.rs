@@ -22,7 +22,8 @@ Usage: cargo xtask CHORE
   openapi                     write graven/openapi.json anew from the server's own description
   proto                       write the Rust of graven.proto anew
   bench [--quick] [OPTIONS]   measure Graven beside its peers; bench --help lists the options
-  soak [--minutes N]          drive a server under kills and judge what it said; --seed N repeats its choices
+  soak [--minutes N]          drive a server under kills and judge what it said; --seed N repeats its choices,
+                              --nodes N has several share a journal in PostgreSQL
   fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
 ";
 

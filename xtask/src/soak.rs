@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the history check (`graven-soak`) over a server that is killed again and again.
+//! `cargo xtask soak`: the history check (`graven-soak`) over a server that is killed again and again, or with `--nodes N`
+//! over several that share a journal in PostgreSQL.
 
 use crate::shell::{cargo, run, target_dir};
 use anyhow::{Context, Result, bail};
@@ -14,13 +15,15 @@ pub(crate) fn measure(arguments: &[&str]) -> Result<()> {
     soak(&target_dir().join("release"), arguments)
 }
 
-/// Two minutes on what the tests are built from anyway.
+/// Two minutes over one server and one over three nodes, on what the tests are built from anyway.
 ///
 /// # Errors
 /// As [`measure`].
-pub(crate) fn two_minutes() -> Result<()> {
+pub(crate) fn of_the_tests() -> Result<()> {
     run(&mut cargo("build --locked --package graven --package graven-soak"))?;
-    soak(&target_dir().join("debug"), &["--minutes", "2", "--rate", "400"])
+    let built = target_dir().join("debug");
+    soak(&built, &["--minutes", "2", "--rate", "400"])?;
+    soak(&built, &["--minutes", "1", "--rate", "300", "--nodes", "3"])
 }
 
 /// The data is kept when something was found.

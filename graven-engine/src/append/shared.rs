@@ -98,7 +98,11 @@ impl Shared {
     pub(crate) fn poison(&self, error: Error) {
         let mut poisoned = self.poisoned.lock();
         if poisoned.is_none() {
-            tracing::error!(%error, "the store only reads from now on");
+            if error.code == Code::NotTheWriter {
+                tracing::info!(%error, "the store only reads from now on");
+            } else {
+                tracing::error!(%error, "the store only reads from now on");
+            }
             *poisoned = Some(error);
         }
     }
