@@ -1,4 +1,4 @@
-//! `graven restore`: a store out of a backup. Every event is checked on the way, up to the Merkle root.
+//! `graven restore`: a store out of a backup, or a journal that several nodes share. Every event is checked on the way, up to the Merkle root.
 
 use super::backup::about_the_copy;
 use super::failure::{Hinted, usage};
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use graven_engine::replica::{Backup, Depth, Replica};
 use graven_engine::{Options, Store};
 use graven_model::{Code, Error, Position};
+use graven_postgres::{PostgresJournal, Settings};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,12 +20,22 @@ use std::time::Instant;
 pub(crate) struct Args {
     /// The backup
     backup: PathBuf,
-    /// Directory of the new store; empty or missing
+    /// Directory of the new store, or of a node's copy of the journal; empty or missing
     #[arg(required_unless_present = "verify_only", conflicts_with = "verify_only")]
     data: Option<PathBuf>,
     /// Only check the backup, all of it, where it is; its index is made anew
     #[arg(long)]
     verify_only: bool,
+    /// Bring everything into a journal that several nodes share, too; GRAVEN_JOURNAL_URL keeps the password out of the
+    /// process list
+    #[arg(long, value_name = "URL", conflicts_with = "verify_only")]
+    journal: Option<String>,
+    /// Schema of the database the journal lies in
+    #[arg(long, value_name = "NAME")]
+    journal_schema: Option<String>,
+    /// Certificates (PEM) the database's has to descend from
+    #[arg(long, value_name = "FILE")]
+    journal_ca_file: Option<String>,
     /// Settings, in TOML
     #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -32,11 +43,44 @@ pub(crate) struct Args {
 
 /// Runs a restore.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let options = Config::default().load(args.config.as_deref(), std::env::vars_os(), &[])?.engine_options();
-    match &args.data {
-        None => verify(&args.backup, &options),
-        Some(data) => restore(&args.backup, data, &options),
+    let flags = [
+        ("journal.url", &args.journal),
+        ("journal.schema", &args.journal_schema),
+        ("journal.ca_file", &args.journal_ca_file),
+    ];
+    let flags: Vec<_> = flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))).collect();
+    let config = Config::default().load(args.config.as_deref(), std::env::vars_os(), &flags)?;
+    let options = config.engine_options();
+    match (&args.data, config.journal.settings()?) {
+        (None, _) => verify(&args.backup, &options),
+        (Some(data), None) => restore(&args.backup, data, &options),
+        (Some(data), Some(journal)) => restore_into_journal(&args.backup, data, journal, &options),
     }
+}
+
+/// Makes a journal of the backup, and a node's copy of it. The journal goes on where an interrupted restore ended.
+fn restore_into_journal(from: &Path, to: &Path, journal: Settings, options: &Options) -> anyhow::Result<()> {
+    const PURPOSE: u64 = 0x7265_7374_6f72; // this user of the randomness
+    let begun = Instant::now();
+    refuse_if_used(to)?;
+    let backup = Backup::open(from, options).map_err(about_the_copy)?;
+    let (noted, _) = backup.noted().map_err(about_the_copy)?;
+    let mut journal = PostgresJournal::open(journal)?;
+    let mut copy = Replica::open(to, backup.identity(), options)?;
+    let entropy = options.env.entropy(PURPOSE);
+    let writer = entropy.map_err(|error| Error::io("ask for randomness", &error))?.bytes();
+    let progress = Progress::new(Some(noted.0));
+    let outcome = backup.restore_into_journal(&mut copy, &mut journal, writer, &mut |position| {
+        progress.set(position.0, position.0);
+    });
+    progress.finish();
+    outcome?;
+    let (head, root) = (copy.head(), copy.root());
+    copy.close()?;
+    let place = format!(" to {} and into the journal at {}", to.display(), journal.place());
+    say("restored", head, root, &place, begun);
+    note(noted, head);
+    Ok(())
 }
 
 fn restore(from: &Path, to: &Path, options: &Options) -> anyhow::Result<()> {

@@ -6,8 +6,10 @@ use super::Finding;
 use crate::config::Config;
 use crate::config::units::{show_bytes, show_count};
 use graven_engine::env::{Env, Open};
+use graven_engine::journal::SharedJournal as _;
 use graven_engine::{Options, Store};
 use graven_model::{Code, Error, Timestamp};
+use graven_postgres::PostgresJournal;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -27,7 +29,11 @@ pub(super) fn all(config: &Config, global: &Global) -> Vec<Finding> {
     findings.push(memory(std::fs::read_to_string("/proc/meminfo").ok().as_deref()));
     findings.push(open_files(getrlimit(Resource::Nofile).current));
     findings.push(clock(env.clock.now_us()));
-    findings.push(store(data, config, env.clock.now_us()));
+    if config.journal.is_shared() {
+        findings.push(journal(config));
+    } else {
+        findings.push(store(data, config, env.clock.now_us()));
+    }
     findings.push(server(global));
     findings
 }
@@ -196,6 +202,27 @@ fn clock(now_us: i64) -> Finding {
         Finding::ok(CHECK, now.to_string())
     } else {
         Finding::fail(CHECK, format!("the system says it is {now}"), "set the clock, or run a time service")
+    }
+}
+
+/// Asks the journal that nodes share what could make it lose what it acknowledged. A node's copy is checked by its start.
+fn journal(config: &Config) -> Finding {
+    const CHECK: &str = "journal";
+    let ask = || -> graven_model::Result<_> {
+        let settings = config.journal.settings()?;
+        let settings = settings.ok_or_else(|| Error::new(Code::InvalidConfig, "no journal is set"))?;
+        let mut journal = PostgresJournal::open(settings)?;
+        let risks = journal.risks()?;
+        Ok((journal.place().to_owned(), risks))
+    };
+    match ask() {
+        Err(error) => Finding::failed(CHECK, &error),
+        Ok((place, risks)) if risks.is_empty() => {
+            Finding::ok(CHECK, format!("{place} answers, and keeps what it acknowledges"))
+        }
+        Ok((place, risks)) => {
+            Finding::warn(CHECK, format!("{place} could lose what it acknowledged"), risks.join("; "))
+        }
     }
 }
 
