@@ -9,6 +9,8 @@ use crate::result::{Fact, Ratio, Row, Run, Spread};
 const CALLS: &str = "Graven, gRPC, own connections";
 const CLIENT: &str = "Graven, client, one session";
 const FRAMES: &str = "Graven, client, frames, own connections";
+const SHARED_CALLS: &str = "Graven over PostgreSQL, gRPC, own connections";
+const SHARED_CLIENT: &str = "Graven over PostgreSQL, client, one session";
 
 #[derive(Clone, Copy)]
 enum Bound {
@@ -87,6 +89,13 @@ const GOALS: &[Goal] = &[
     goal("cost of the audit trail, import, in process", AtMost(30.0), "%", |run| cost(run, IMPORT)),
     goal("import into a stopped store", AtLeast(600_000.0), "events/s", |run| {
         fact(run, "Import", "Graven").map(|fact| fact.values.median)
+    }),
+    goal("append 64 × 10 over PostgreSQL, client", AtLeast(100_000.0), "events/s", |run| {
+        row(run, "journal-64x10", SHARED_CLIENT).map(|row| Spread::of(&row.rates).median)
+    }),
+    goal("delivery at a follower over PostgreSQL, p50 of an append's", AtMost(2.0), "×", |run| {
+        let lag = row(run, "journal-deliver", SHARED_CALLS)?.p50_us;
+        Some(lag / row(run, "journal-1x1", SHARED_CALLS)?.p50_us)
     }),
 ];
 

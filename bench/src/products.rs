@@ -35,6 +35,9 @@ pub(crate) enum Product {
     /// PostgreSQL with message-db.
     #[cfg(feature = "peers")]
     MessageDb,
+    /// Two Graven servers that share a journal in PostgreSQL.
+    #[cfg(feature = "peers")]
+    Shared,
 }
 
 /// What products need to start.
@@ -106,6 +109,15 @@ impl Product {
                 running(targets, dir.join("store"), Handle::Graven(server))
             }
             #[cfg(feature = "peers")]
+            Product::Shared => {
+                let postgres = installed.postgres.as_ref().context("PostgreSQL is not installed")?;
+                let postgres = MessageDbServer::start(postgres, &dir.join("postgres"))?;
+                let server = Arc::new(GravenServer::start_shared(&installed.graven, &dir, postgres)?);
+                let grpc = |how| -> Arc<dyn Target> { Arc::new(GravenGrpc::new(Arc::clone(&server), how)) };
+                let targets = vec![grpc(Use::Session), grpc(Use::Calls)];
+                running(targets, dir.join("writer/store"), Handle::Graven(server))
+            }
+            #[cfg(feature = "peers")]
             Product::UmaDb => {
                 let server = UmaDbServer::start(&dir)?;
                 let server = Arc::new(server);
@@ -135,7 +147,7 @@ impl Running {
     /// Whether its server does everything in one process.
     pub(crate) fn is_one_process(&self) -> bool {
         #[cfg(feature = "peers")]
-        if self.product == Product::MessageDb {
+        if matches!(self.product, Product::MessageDb | Product::Shared) {
             return false;
         }
         self.is_server()

@@ -34,7 +34,7 @@ pub(crate) struct Scale {
 impl Scale {
     /// All of it within a few minutes.
     pub(crate) const QUICK: Scale = Scale {
-        rounds: 4,
+        rounds: 3,
         slot: Duration::from_millis(800),
         filled: 200_000,
         imported: 200_000,
@@ -100,6 +100,10 @@ impl Runner {
         if self.wants("audit") {
             self.audit().await?;
         }
+        #[cfg(feature = "peers")]
+        if self.wants("journal") && self.installed.postgres.is_some() {
+            self.journal().await?;
+        }
         if self.wants("volume") {
             self.volumes().await?;
         }
@@ -144,6 +148,34 @@ impl Runner {
         if self.wants("append-1x1") {
             self.calls(&running).await?;
         }
+        stop(running)
+    }
+
+    /// A journal in PostgreSQL beside one of the server's own: appends, and how far a follower is behind.
+    #[cfg(feature = "peers")]
+    async fn journal(&mut self) -> Result<()> {
+        let running = self.start(&[Product::Graven, Product::Shared], "journal")?;
+        for (clients, batch, key) in
+            [(1, 1, "journal-1x1"), (64, 1, "journal-64x1"), (64, 10, "journal-64x10")]
+        {
+            let work = Work::Append { clients, batch };
+            let wanted = if clients == 1 { Layout::Own } else { Layout::Session };
+            let fits = |target: &dyn Target| target.layout() == wanted && !target.name().contains("HTTP");
+            let targets = targets(&running, work, fits);
+            let title = format!("A journal in PostgreSQL: {clients} × {batch} events");
+            self.group(&title, key, "events/s", "an append", work, targets).await?;
+        }
+        let by_call = |target: &dyn Target| target.name().ends_with("gRPC");
+        let targets = targets(&running, Work::Deliver, by_call);
+        self.group(
+            "A journal in PostgreSQL: live delivery at a follower, 1 writer",
+            "journal-deliver",
+            "events/s",
+            "acknowledgement to delivery",
+            Work::Deliver,
+            targets,
+        )
+        .await?;
         stop(running)
     }
 

@@ -41,10 +41,13 @@ impl GravenGrpc {
 
 impl Target for GravenGrpc {
     fn name(&self) -> &'static str {
-        match self.how {
-            Use::Calls => "Graven, gRPC",
-            Use::Session => "Graven, client",
-            Use::Frames => "Graven, client, frames",
+        match (self.how, self.server.is_shared()) {
+            (Use::Calls, false) => "Graven, gRPC",
+            (Use::Session, false) => "Graven, client",
+            (Use::Frames, false) => "Graven, client, frames",
+            (Use::Calls, true) => "Graven over PostgreSQL, gRPC",
+            (Use::Session, true) => "Graven over PostgreSQL, client",
+            (Use::Frames, true) => "Graven over PostgreSQL, client, frames",
         }
     }
 
@@ -70,12 +73,13 @@ impl Target for GravenGrpc {
             }
             let channel = Endpoint::from_shared(url.clone())?.tcp_nodelay(true).connect().await?;
             let service = EventStoreClient::new(channel).max_decoding_message_size(usize::MAX);
-            Ok(Box::new(Caller { service, client: connect().await?, how: self.how }) as Box<dyn Client>)
+            let client = GravenClient::connect(&format!("http://{}", self.server.reads_at())).await?;
+            Ok(Box::new(Caller { service, client, how: self.how }) as Box<dyn Client>)
         })
     }
 
     fn processes(&self) -> Vec<u32> {
-        vec![self.server.id()]
+        self.server.ids()
     }
 }
 

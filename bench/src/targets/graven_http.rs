@@ -37,7 +37,7 @@ impl Target for GravenHttp {
     }
 
     fn processes(&self) -> Vec<u32> {
-        vec![self.0.id()]
+        self.0.ids()
     }
 }
 

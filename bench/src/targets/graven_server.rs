@@ -1,5 +1,8 @@
-//! The Graven server: the real binary, as it is shipped, with its defaults.
+//! The Graven server: the real binary, as it is shipped, with its defaults. Alone, or as two nodes that share a journal in
+//! PostgreSQL: one writes, the other is read from.
 
+#[cfg(feature = "peers")]
+use super::message_db::MessageDbServer;
 use crate::server::Server;
 use anyhow::{Context, Result};
 use std::fs;
@@ -12,6 +15,17 @@ use std::time::{Duration, Instant};
 pub(crate) struct GravenServer {
     server: Server,
     address: String,
+    /// Not a journal of its own, but one that is shared.
+    #[cfg(feature = "peers")]
+    shared: Option<Box<Sharing>>,
+}
+
+/// What a writer shares its journal with.
+#[cfg(feature = "peers")]
+#[derive(Debug)]
+struct Sharing {
+    follower: GravenServer,
+    postgres: MessageDbServer,
 }
 
 impl GravenServer {
@@ -20,15 +34,46 @@ impl GravenServer {
     /// # Errors
     /// If it does not become ready.
     pub(crate) fn start(binary: &Path, dir: &Path) -> Result<GravenServer> {
+        GravenServer::start_with(binary, dir, &[])
+    }
+
+    /// Starts a writer and a follower on a PostgreSQL that runs.
+    ///
+    /// # Errors
+    /// If one does not become ready.
+    #[cfg(feature = "peers")]
+    pub(crate) fn start_shared(binary: &Path, dir: &Path, postgres: MessageDbServer) -> Result<GravenServer> {
+        let url = postgres.url();
+        let mut writer = GravenServer::start_with(binary, &dir.join("writer"), &["--journal", &url])?;
+        let follower =
+            GravenServer::start_with(binary, &dir.join("follower"), &["--journal", &url, "--follow"])?;
+        writer.shared = Some(Box::new(Sharing { follower, postgres }));
+        Ok(writer)
+    }
+
+    fn start_with(binary: &Path, dir: &Path, options: &[&str]) -> Result<GravenServer> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let mut command = without_settings(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(dir.join("store"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(dir.join("store")).args(options);
         let mut server = Server::start(&mut command, &dir.join("log"))?;
         let address = server.wait_for(|line| {
             let rest = line.split_once("graven is ready on http://")?.1;
             Some(rest.split_whitespace().next()?.to_owned())
         })?;
-        Ok(GravenServer { server, address })
+        Ok(GravenServer {
+            server,
+            address,
+            #[cfg(feature = "peers")]
+            shared: None,
+        })
+    }
+
+    /// Whether it shares its journal.
+    pub(crate) fn is_shared(&self) -> bool {
+        #[cfg(feature = "peers")]
+        return self.shared.is_some();
+        #[cfg(not(feature = "peers"))]
+        return false;
     }
 
     /// `127.0.0.1:PORT`.
@@ -36,9 +81,22 @@ impl GravenServer {
         &self.address
     }
 
-    /// The process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.server.id()
+    /// Where it is read from: `127.0.0.1:PORT`, of the follower if there is one.
+    pub(crate) fn reads_at(&self) -> &str {
+        #[cfg(feature = "peers")]
+        if let Some(shared) = &self.shared {
+            return shared.follower.address();
+        }
+        self.address()
+    }
+
+    /// The process ids of all that do the work.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        #[cfg(feature = "peers")]
+        if let Some(shared) = &self.shared {
+            return vec![self.server.id(), shared.follower.server.id(), shared.postgres.id()];
+        }
+        vec![self.server.id()]
     }
 
     /// Asks it to end and waits.
@@ -46,6 +104,12 @@ impl GravenServer {
     /// # Errors
     /// If it does not end.
     pub(crate) fn stop(self) -> Result<()> {
+        #[cfg(feature = "peers")]
+        if let Some(shared) = self.shared {
+            shared.follower.stop()?;
+            self.server.stop()?;
+            return shared.postgres.stop();
+        }
         self.server.stop()
     }
 

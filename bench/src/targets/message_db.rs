@@ -53,6 +53,11 @@ impl MessageDbServer {
         Ok(MessageDbServer { server, port, data })
     }
 
+    /// Where it is reached.
+    pub(crate) fn url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// The process id of the parent.
     pub(crate) fn id(&self) -> u32 {
         self.server.id()
