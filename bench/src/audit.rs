@@ -1,10 +1,13 @@
-//! What the audit trail costs: the engine in this process with it and, for measuring only, without it, in turn.
+//! What the audit trail costs: the engine in this process, and the server, with it and, for measuring only, without it, in
+//! turn.
 
 use crate::import_data;
 use crate::load::{Contender, Sample, Work};
 use crate::run::{Runner, count};
 use crate::target::Target;
+use crate::targets::graven_grpc::{GravenGrpc, Use};
 use crate::targets::graven_process::GravenProcess;
+use crate::targets::graven_server::GravenServer;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use graven_engine::env::spawn_named;
@@ -29,6 +32,7 @@ pub(crate) const APPEND_64X10: &str = "append ten events at a time, 64 clients";
 pub(crate) const IMPORT: &str = "import";
 
 const TARGET: &str = "Graven, library";
+const SERVER: &str = "Graven, client";
 /// With it, without it, without it, with it: what drifts within a round meets both alike.
 const ROUND: [bool; 4] = [true, false, false, true];
 
@@ -74,16 +78,21 @@ impl Runner {
     /// # Errors
     /// The first failure.
     pub(crate) async fn audit(&mut self) -> Result<()> {
-        if !self.is_asked_for(TARGET) {
-            return Ok(());
-        }
         for (key, what, batch) in [("audit-64x1", APPEND_64X1, 1), ("audit-64x10", APPEND_64X10, 10)] {
-            if self.wants(key) {
-                let sides = self.audited_appends(Work::Append { clients: 64, batch }).await?;
-                self.cost(what, &sides);
+            let work = Work::Append { clients: 64, batch };
+            if self.wants(key) && self.is_asked_for(TARGET) {
+                let sides = self.audited_appends(work).await?;
+                self.cost(what, TARGET, &sides);
+            }
+            if self.wants(key)
+                && self.is_asked_for(SERVER)
+                && let Some(without) = self.installed.graven_without_audit.clone()
+            {
+                let sides = self.audited_sessions(work, &without).await?;
+                self.cost(what, SERVER, &sides);
             }
         }
-        if self.wants("audit-import") {
+        if self.wants("audit-import") && self.is_asked_for(TARGET) {
             let file = self.dir.join("audit.ndjson");
             import_data::write(&file, self.scale.imported)?;
             let text =
@@ -92,7 +101,7 @@ impl Runner {
             let what = format!("{IMPORT} of {} CloudEvents", count(self.scale.imported));
             for (how, parsed) in [("", false), (", parsed beforehand", true)] {
                 let sides = self.audited_imports(&text, parsed).await?;
-                self.cost(&format!("{what}{how}"), &sides);
+                self.cost(&format!("{what}{how}"), TARGET, &sides);
             }
         }
         Ok(())
@@ -100,10 +109,34 @@ impl Runner {
 
     async fn audited_appends(&self, work: Work) -> Result<Sides> {
         let dir = self.dir.join("audit");
+        let open = |audited: bool| -> Result<Arc<dyn Target>> {
+            Ok(Arc::new(GravenProcess::open_with(&dir.join(audited.to_string()), options(audited))?))
+        };
+        let sides = self.turns([open(true)?, open(false)?], work).await?;
+        remove(&dir)?;
+        Ok(sides)
+    }
+
+    /// The same over the network, between two servers.
+    async fn audited_sessions(&self, work: Work, without: &Path) -> Result<Sides> {
+        let dir = self.dir.join("audit");
+        let start = |binary: &Path, name| GravenServer::start(binary, &dir.join(name)).map(Arc::new);
+        let servers = [start(&self.installed.graven, "with")?, start(without, "without")?];
+        let target = |server: &Arc<GravenServer>| -> Arc<dyn Target> {
+            Arc::new(GravenGrpc::new(Arc::clone(server), Use::Session))
+        };
+        let sides = self.turns([target(&servers[0]), target(&servers[1])], work).await?;
+        for server in servers {
+            Arc::into_inner(server).context("a client still holds the server")?.stop()?;
+        }
+        remove(&dir)?;
+        Ok(sides)
+    }
+
+    /// Loads a target with the trail and one without it, in turn.
+    async fn turns(&self, targets: [Arc<dyn Target>; 2], work: Work) -> Result<Sides> {
         let mut contenders = Vec::new();
-        for audited in [true, false] {
-            let store = GravenProcess::open_with(&dir.join(audited.to_string()), options(audited))?;
-            let target: Arc<dyn Target> = Arc::new(store);
+        for target in targets {
             let mut contender = Contender::connect(target, work).await?;
             contender.slot(work, self.scale.slot / 4).await?;
             contenders.push(contender);
@@ -119,8 +152,6 @@ impl Runner {
             }
             sides.push(done[0], done[1]);
         }
-        drop(contenders);
-        remove(&dir)?;
         Ok(sides)
     }
 
@@ -146,10 +177,10 @@ impl Runner {
         Ok(sides)
     }
 
-    fn cost(&mut self, what: &str, sides: &Sides) {
-        self.fact(&format!("With the audit trail, {what}"), TARGET, &sides.with, "events/s");
-        self.fact(&format!("Without the audit trail, {what}"), TARGET, &sides.without, "events/s");
-        self.fact(&format!("{COST}, {what}"), TARGET, &sides.costs(), "%");
+    fn cost(&mut self, what: &str, target: &str, sides: &Sides) {
+        self.fact(&format!("With the audit trail, {what}"), target, &sides.with, "events/s");
+        self.fact(&format!("Without the audit trail, {what}"), target, &sides.without, "events/s");
+        self.fact(&format!("{COST}, {what}"), target, &sides.costs(), "%");
     }
 }
 

@@ -80,13 +80,21 @@ const GOALS: &[Goal] = &[
     goal("replay in process, one core, events", AtLeast(5e6), "events/s", |run| {
         fact(run, EVENTS, "Graven").map(|fact| fact.values.median)
     }),
+    goal("cost of the audit trail, append 64 × 1, client", AtMost(10.0), "%", |run| {
+        cost(run, APPEND_64X1, "Graven, client")
+    }),
+    goal("cost of the audit trail, append 64 × 10, client", AtMost(10.0), "%", |run| {
+        cost(run, APPEND_64X10, "Graven, client")
+    }),
     goal("cost of the audit trail, append 64 × 1, in process", AtMost(10.0), "%", |run| {
-        cost(run, APPEND_64X1)
+        cost(run, APPEND_64X1, "Graven, library")
     }),
     goal("cost of the audit trail, append 64 × 10, in process", AtMost(10.0), "%", |run| {
-        cost(run, APPEND_64X10)
+        cost(run, APPEND_64X10, "Graven, library")
     }),
-    goal("cost of the audit trail, import, in process", AtMost(30.0), "%", |run| cost(run, IMPORT)),
+    goal("cost of the audit trail, import, in process", AtMost(30.0), "%", |run| {
+        cost(run, IMPORT, "Graven, library")
+    }),
     goal("import into a stopped store", AtLeast(600_000.0), "events/s", |run| {
         fact(run, "Import", "Graven").map(|fact| fact.values.median)
     }),
@@ -193,8 +201,8 @@ fn fact<'a>(run: &'a Run, measure: &str, target: &str) -> Option<&'a Fact> {
     run.facts.iter().find(|fact| fact.measure.starts_with(measure) && fact.target.starts_with(target))
 }
 
-fn cost(run: &Run, what: &str) -> Option<f64> {
-    fact(run, &format!("{COST}, {what}"), "Graven").map(|fact| fact.values.median)
+fn cost(run: &Run, what: &str, target: &str) -> Option<f64> {
+    fact(run, &format!("{COST}, {what}"), target).map(|fact| fact.values.median)
 }
 
 fn rate(run: &Run, key: &str, of: &str, to: &str) -> Option<f64> {
@@ -238,6 +246,7 @@ mod tests {
         };
         let installed = Installed {
             graven: PathBuf::new(),
+            graven_without_audit: None,
             #[cfg(feature = "peers")]
             postgres: None,
         };

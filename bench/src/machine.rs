@@ -12,8 +12,13 @@ use std::process::Command;
 ///
 /// # Errors
 /// If there is no Graven binary.
-pub(crate) fn install(graven: Option<&Path>, tools: &Path) -> Result<(Installed, Vec<String>)> {
+pub(crate) fn install(
+    graven: Option<&Path>,
+    without_audit: Option<&Path>,
+    tools: &Path,
+) -> Result<(Installed, Vec<String>)> {
     let graven = graven_server::binary(graven)?;
+    let graven_without_audit = without_audit.map(|path| graven_server::binary(Some(path))).transpose()?;
     #[cfg(feature = "peers")]
     {
         let (postgres, left_out) = match crate::setup::Postgres::set_up(tools) {
@@ -23,12 +28,15 @@ pub(crate) fn install(graven: Option<&Path>, tools: &Path) -> Result<(Installed,
         for reason in &left_out {
             eprintln!("left out: {reason}");
         }
-        Ok((Installed { graven, postgres }, left_out))
+        Ok((Installed { graven, graven_without_audit, postgres }, left_out))
     }
     #[cfg(not(feature = "peers"))]
     {
         let _ = tools;
-        Ok((Installed { graven }, vec!["UmaDB, message-db: built without them".to_owned()]))
+        Ok((
+            Installed { graven, graven_without_audit },
+            vec!["UmaDB, message-db: built without them".to_owned()],
+        ))
     }
 }
 

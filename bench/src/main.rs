@@ -49,6 +49,8 @@ with it, some; --smoke is over in seconds and tells only that everything works.
   --json FILE     where the results go as JSON; results.json beside what is installed unless told
   --docs          write docs/benchmarks.md and its plots anew
   --graven PATH   the Graven binary to measure
+  --graven-without-audit PATH
+                  one built without the audit trail, to say what that costs a server
   --tools DIR     where what is installed is kept
 ";
 
@@ -62,6 +64,7 @@ struct Arguments {
     dir: Option<PathBuf>,
     json: Option<PathBuf>,
     graven: Option<PathBuf>,
+    graven_without_audit: Option<PathBuf>,
     tools: Option<PathBuf>,
 }
 
@@ -99,6 +102,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>> {
             "--dir" => arguments.dir = Some(value()?.into()),
             "--json" => arguments.json = Some(value()?.into()),
             "--graven" => arguments.graven = Some(value()?.into()),
+            "--graven-without-audit" => arguments.graven_without_audit = Some(value()?.into()),
             "--tools" => arguments.tools = Some(value()?.into()),
             "--help" | "-h" => return Ok(None),
             _ => bail!("there is no {word}"),
@@ -116,7 +120,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let tools = arguments.tools.clone().unwrap_or_else(|| machine::beside_me("bench-tools"));
     fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
-    let (installed, left_out) = machine::install(arguments.graven.as_deref(), &tools)?;
+    let (installed, left_out) =
+        machine::install(arguments.graven.as_deref(), arguments.graven_without_audit.as_deref(), &tools)?;
     let dir = Directory::create(arguments.dir.as_deref())?;
     let (machine, versions) = (machine::describe(&dir.0), machine::versions(&installed));
 

@@ -45,6 +45,8 @@ pub(crate) enum Product {
 pub(crate) struct Installed {
     /// The Graven binary.
     pub(crate) graven: PathBuf,
+    /// The same, built without the audit trail for measuring what that costs; not in quick runs.
+    pub(crate) graven_without_audit: Option<PathBuf>,
     /// PostgreSQL and message-db, if they could be installed.
     #[cfg(feature = "peers")]
     pub(crate) postgres: Option<Postgres>,

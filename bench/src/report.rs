@@ -26,9 +26,9 @@ not backed by files. `write + fdatasync` is the floor: what the disk takes for t
 
 The *cost of the audit trail* is 1 − rate with it / rate without it. Without it runs an engine that only this bench builds
 and whose stores every start refuses: it computes no commitments, no keyed names, no leaf hashes, no tree and no tiles, and
-looks for no salts. What it keeps, the 16 bytes of a seed in each record and the tags in memory, is not counted. Both run in
-the process that loads them, in rounds of with, without, without, with. This is the strictest way to say it: no network
-takes a share. An import parses its lines on a thread of its own, as the command does; *parsed beforehand*, nothing is
+looks for no salts. What it keeps, the 16 bytes of a seed in each record and the tags in memory, is not counted. Rounds are
+with, without, without, with: in a server that is used through the client, as the other goals are, and in the process that
+loads the store, which is the strictest way to say it, since no network takes a share. An import parses its lines on a thread of its own, as the command does; *parsed beforehand*, nothing is
 measured but the store.
 
 A *replay* is one thread that reads the whole log in order as stored frames, a thousand events each but for those of later

@@ -150,6 +150,8 @@ impl Config {
             index_flush_events: self.index_flush_events,
             heads_max: self.heads_max,
             free_bytes_reserve: self.free_bytes_reserve,
+            #[cfg(feature = "measure-without-audit")]
+            without_audit: true,
             ..Options::default()
         }
     }

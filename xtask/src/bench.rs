@@ -4,6 +4,8 @@
 
 use crate::shell::{self, cargo, first_line, root, target_dir};
 use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The bench workspace's manifest, relative to the root.
@@ -17,10 +19,25 @@ pub(crate) fn measure(arguments: &[&str]) -> Result<()> {
     compiler_of_peers()?;
     shell::run(&mut cargo("build --locked --profile dist --package graven"))?;
     shell::run(&mut in_bench("build --profile dist"))?;
-    let built = target_dir().join("dist");
+    let (built, tools) = (target_dir().join("dist"), target_dir().join("bench"));
     let mut bench = Command::new(built.join("graven-bench"));
-    bench.arg("--graven").arg(built.join("graven")).arg("--tools").arg(target_dir().join("bench"));
+    bench.arg("--graven").arg(built.join("graven")).arg("--tools").arg(&tools);
+    if !arguments.iter().any(|argument| ["--quick", "--smoke", "--only"].contains(argument)) {
+        bench.arg("--graven-without-audit").arg(without_audit(&built, &tools)?);
+    }
     shell::run(bench.args(arguments).current_dir(root()).stdin(Stdio::null()))
+}
+
+/// The server without its audit trail, which nothing but a comparison needs. The one that is shipped lies beside it again
+/// afterwards.
+fn without_audit(built: &Path, tools: &Path) -> Result<PathBuf> {
+    let graven = "build --locked --profile dist --package graven";
+    shell::run(&mut cargo(&format!("{graven} --features measure-without-audit")))?;
+    let (shipped, copy) = (built.join("graven"), tools.join("graven-without-audit"));
+    fs::create_dir_all(tools).with_context(|| format!("create {}", tools.display()))?;
+    fs::copy(&shipped, &copy).with_context(|| format!("copy {}", shipped.display()))?;
+    shell::run(&mut cargo(graven))?;
+    Ok(copy)
 }
 
 /// Lints the bench without its peers, which takes a third of the time.
