@@ -45,8 +45,8 @@ pub struct Standing {
     pub writer: String,
     /// Position at which the journal ended when it was last asked, or later.
     pub journal_head: u64,
-    /// When this node last held everything the journal had.
-    pub complete_at: Timestamp,
+    /// When this node last held everything the journal had; `None` before it did.
+    pub complete_at: Option<Timestamp>,
     /// Why the journal cannot be used just now, if so.
     pub trouble: Option<Error>,
 }
@@ -142,9 +142,7 @@ impl Membership {
             standing.writer.clone_from(&term.address);
         }
         standing.journal_head = standing.journal_head.max(journal_head);
-        if let Some(at) = complete_at {
-            standing.complete_at = at;
-        }
+        standing.complete_at = complete_at.or(standing.complete_at);
     }
 
     /// The journal did not answer, or not as it should.
@@ -160,6 +158,9 @@ impl Membership {
     pub(super) fn becomes(&self, role: Role, term: &Term) {
         {
             let mut standing = self.standing.lock();
+            if (standing.role, standing.epoch) == (role, term.epoch) {
+                return;
+            }
             standing.role = role;
             standing.epoch = term.epoch;
             standing.writer.clone_from(&term.address);

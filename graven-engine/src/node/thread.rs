@@ -44,7 +44,7 @@ pub(super) fn start(mut feed: Feed, address: String, term: Option<Term>, options
         epoch: view.term.epoch,
         writer: view.term.address,
         journal_head: view.tail.position,
-        complete_at: Timestamp::from_micros(0),
+        complete_at: None,
         trouble: None,
     };
     let member = Arc::new(Membership::new(address, Arc::clone(feed.keeper()), standing));
@@ -155,6 +155,8 @@ impl Node {
     /// Claims the journal and reads the rest of what others wrote.
     fn take_over(&self, feed: &mut Feed) -> Result<Term> {
         let writer = writer_id(&self.options.env)?;
+        // A node that cannot write must not keep the others from it.
+        self.patiently(|| feed.join())?;
         let term = self.patiently(|| match feed.claim(writer, &self.member.address, Claim::TakeOver) {
             // The answer may be all that was lost.
             Err(error) if error.code == Code::JournalUnreachable => match feed.join() {

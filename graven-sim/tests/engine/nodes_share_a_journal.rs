@@ -304,6 +304,7 @@ fn a_journal_that_went_back_is_noticed_by_every_node() {
     eventually("the follower notices", || two.health().is_some());
     assert_eq!(two.health().unwrap().code, Code::HistoryDiverged);
     assert_eq!(two.take_over().unwrap_err().code, Code::HistoryDiverged);
+    assert_eq!(server.connect().look(0).unwrap().term.epoch, 1, "and keeps nobody else from writing");
     for (store, home) in [(one, &homes[0]), (two, &homes[1])] {
         assert_eq!(whole_log(&store).unwrap().len(), 40, "reads go on");
         store.close().unwrap();

@@ -48,8 +48,7 @@ impl Place {
 
     /// When everything the journal had was here; `None` if it never was, or always is.
     pub(super) fn complete_at(&self) -> Option<Timestamp> {
-        let at = self.standing.as_ref()?.complete_at;
-        (at.micros() > 0).then_some(at)
+        self.standing.as_ref()?.complete_at
     }
 
     /// How old what is read here may be; `None` if that is not known.
