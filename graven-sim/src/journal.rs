@@ -51,6 +51,8 @@ struct State {
     late: Vec<Batch>,
     /// Nobody is answered.
     down: bool,
+    /// How often every connection was cut.
+    cuts: u64,
 }
 
 impl JournalServer {
@@ -68,6 +70,7 @@ impl JournalServer {
                 line: VecDeque::new(),
                 late: Vec::new(),
                 down: false,
+                cuts: 0,
             }),
             changed: Condvar::new(),
         }))
@@ -78,12 +81,28 @@ impl JournalServer {
     pub fn connect(&self) -> SimJournal {
         let mut state = self.0.state.lock();
         state.connections += 1;
-        SimJournal { server: self.clone(), number: state.connections, tail: state.tail() }
+        SimJournal {
+            server: self.clone(),
+            number: state.connections,
+            tail: state.tail(),
+            epoch: 0,
+            cuts: state.cuts,
+        }
     }
 
     /// From now on nobody is answered, or everybody again.
     pub fn set_down(&self, down: bool) {
         self.0.state.lock().down = down;
+        self.0.changed.notify_all();
+    }
+
+    /// Every connection is cut: the call under way on it, or its next one, is not answered, and those after it come over a
+    /// new one.
+    pub fn cut(&self) {
+        let mut state = self.0.state.lock();
+        state.cuts += 1;
+        state.holder = None;
+        drop(state);
         self.0.changed.notify_all();
     }
 
@@ -137,12 +156,26 @@ pub struct SimJournal {
     server: JournalServer,
     number: u64,
     tail: Tail,
+    /// Of the last term it claimed.
+    epoch: u32,
+    /// Cuts it has noticed.
+    cuts: u64,
 }
 
 impl SimJournal {
-    fn server(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.server.0.state.lock();
-        if state.down { Err(silence()) } else { Ok(state) }
+    fn server(&mut self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.server.0.state.lock();
+        if state.down {
+            return Err(silence());
+        }
+        if self.cuts < state.cuts {
+            self.cuts = state.cuts;
+            if state.term.epoch == self.epoch {
+                state.holder = state.holder.or(Some(self.number));
+            }
+            return Err(silence());
+        }
+        Ok(state)
     }
 }
 
@@ -247,28 +280,36 @@ impl SharedJournal for SimJournal {
                 Error::new(Code::NotTheWriter, "another writer is connected").with(Details::Writer(address))
             );
         }
-        state.term = Term { epoch: state.term.epoch + 1, writer, address: address.to_owned() };
+        let term = Term { epoch: state.term.epoch + 1, writer, address: address.to_owned() };
+        state.term.clone_from(&term);
         state.holder = Some(number);
-        Ok(state.term.clone())
+        drop(state);
+        self.epoch = term.epoch;
+        Ok(term)
     }
 
     fn look(&mut self, at: u64) -> Result<View> {
         let state = self.server()?;
         let begin = std::iter::once(state.begin);
         let mut ends = begin.chain(state.batches.iter().map(|batch| batch.tail));
-        Ok(View {
+        let view = View {
             tail: state.tail(),
             checksum: ends.find(|tail| tail.position == at).map(|tail| tail.checksum),
             term: state.term.clone(),
-        })
+        };
+        drop(state);
+        self.tail = view.tail;
+        Ok(view)
     }
 
     fn wait(&mut self, beyond: u64, timeout: Duration) -> Result<()> {
+        let shared = Arc::clone(&self.server.0);
         let mut state = self.server()?;
         if state.tail().position <= beyond {
-            self.server.0.changed.wait_for(&mut state, timeout);
+            shared.changed.wait_for(&mut state, timeout);
         }
-        Ok(())
+        drop(state);
+        self.server().map(drop)
     }
 
     fn risks(&mut self) -> Result<Vec<String>> {
@@ -323,6 +364,19 @@ mod tests {
         let twice = batch(writer.tail(), 1, 7);
         assert_eq!(writer.commit(&twice), Outcome::Appended(twice.tail));
         assert_eq!(writer.read(0, 100).unwrap(), [twice]);
+    }
+
+    #[test]
+    fn a_batch_that_comes_after_a_claim_is_not_stored() {
+        let shared = JournalServer::new([1; 16]);
+        let mut old = shared.connect();
+        let term = old.claim([1; 16], "", Claim::IfVacant).unwrap();
+        shared.plan([Line::Late]);
+        let late = batch(old.tail(), term.epoch, 7);
+        assert!(matches!(old.commit(&late), Outcome::Unknown(_)));
+        shared.connect().claim([2; 16], "", Claim::TakeOver).unwrap();
+        shared.deliver();
+        assert_eq!(old.read(0, 100).unwrap(), []);
     }
 
     #[test]

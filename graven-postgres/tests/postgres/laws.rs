@@ -1,8 +1,7 @@
 use crate::support::{LOG_ID, ONE, founded, fresh_schema, settings};
-use graven_engine::journal::laws::{self, Bench, Fault};
-use graven_engine::journal::{Batch, Claim, Journal, Outcome, SharedJournal, Tail};
-use graven_model::Result;
-use graven_pgtest::{Cluster, Proxy, Way};
+use graven_engine::journal::laws::{self, Bench, Fault, SharedBench};
+use graven_engine::journal::{Claim, Journal, SharedJournal};
+use graven_pgtest::{Cluster, Proxy, Way, wait_until};
 use graven_postgres::PostgresJournal;
 
 struct OverALine {
@@ -10,9 +9,30 @@ struct OverALine {
     schema: String,
 }
 
+impl OverALine {
+    fn new() -> OverALine {
+        OverALine { proxy: Proxy::start(Cluster::shared().port()), schema: fresh_schema() }
+    }
+
+    /// Waits until what was said is answered. A writer does not wait for the answer to what it tells the others, and that
+    /// must not be taken for a commit's.
+    fn wait_until_quiet(&self) {
+        wait_until("nothing passes any more", || {
+            let before = self.proxy.passed(Way::ToClient);
+            // What the server has to say to others it says before.
+            Cluster::shared().sql("SELECT 1");
+            (self.proxy.passed(Way::ToClient) == before).then_some(())
+        });
+    }
+}
+
 impl Bench for OverALine {
-    fn open(&mut self, _: u32) -> Box<dyn Journal> {
-        Box::new(Claiming { journal: founded(settings(self.proxy.port(), &self.schema)), epoch: 0 })
+    fn open(&mut self, epoch: u32) -> Box<dyn Journal> {
+        let mut journal = founded(settings(self.proxy.port(), &self.schema));
+        while journal.look(0).expect("PostgreSQL runs").term.epoch < epoch {
+            journal.claim(ONE, "", Claim::TakeOver).expect("nobody else claims");
+        }
+        Box::new(journal)
     }
 
     fn open_beside(&mut self, epoch: u32) -> Option<Box<dyn Journal>> {
@@ -26,6 +46,7 @@ impl Bench for OverALine {
             Fault::LostBefore => Way::ToServer,
             Fault::LostAfter => Way::ToClient,
         };
+        self.wait_until_quiet();
         self.proxy.cut_after_bytes(way, 0);
         true
     }
@@ -35,40 +56,34 @@ impl Bench for OverALine {
     }
 }
 
-/// A writer that begins its epoch with its first batch of it.
-struct Claiming {
-    journal: PostgresJournal,
-    epoch: u32,
-}
-
-impl Journal for Claiming {
-    fn tail(&self) -> Tail {
-        self.journal.tail()
+impl SharedBench for OverALine {
+    fn connect(&mut self) -> Box<dyn SharedJournal> {
+        let settings = settings(self.proxy.port(), &self.schema);
+        Box::new(PostgresJournal::open(settings).expect("PostgreSQL runs"))
     }
 
-    fn commit(&mut self, batch: &Batch) -> Outcome {
-        while self.epoch < batch.epoch {
-            self.epoch = self.journal.look(0).expect("PostgreSQL runs").term.epoch;
-            if self.epoch < batch.epoch {
-                let claimed = self.journal.claim(ONE, "", Claim::TakeOver);
-                self.epoch = claimed.expect("nobody else claims").epoch;
-            }
-        }
-        self.journal.commit(batch)
+    /// What a standby that was promoted without them shows; `standby.rs` does it with one.
+    fn lose_last(&mut self, batches: usize) -> bool {
+        let schema = &self.schema;
+        Cluster::shared().sql(&format!(
+            "DELETE FROM {schema}.batches WHERE first_position IN (
+                SELECT first_position FROM {schema}.batches ORDER BY first_position DESC LIMIT {batches})"
+        ));
+        true
     }
 
-    fn read(&mut self, from: u64, bytes_max: usize) -> Result<Vec<Batch>> {
-        self.journal.read(from, bytes_max)
-    }
-
-    fn trim(&mut self, before: u64) -> Result<()> {
-        self.journal.trim(before)
+    fn cut(&mut self) -> bool {
+        self.proxy.cut();
+        true
     }
 }
 
 #[test]
 fn the_journal_obeys_the_laws_over_a_line_that_is_cut() {
-    laws::check(&mut || {
-        Box::new(OverALine { proxy: Proxy::start(Cluster::shared().port()), schema: fresh_schema() })
-    });
+    laws::check(&mut || Box::new(OverALine::new()));
+}
+
+#[test]
+fn the_journal_obeys_the_laws_of_those_that_nodes_share() {
+    laws::check_shared(&mut || Box::new(OverALine::new()));
 }

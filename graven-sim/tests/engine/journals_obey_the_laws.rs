@@ -1,6 +1,6 @@
 use graven_engine::Options;
-use graven_engine::journal::laws::{self, Bench, Fault as Lost};
-use graven_engine::journal::{Journal, open_alone};
+use graven_engine::journal::laws::{self, Bench, Fault as Lost, SharedBench};
+use graven_engine::journal::{Claim, Journal, SharedJournal, open_alone};
 use graven_sim::SimMachine;
 use graven_sim::disk::{Call, Fault, Trouble};
 use graven_sim::journal::{JournalServer, Line};
@@ -11,8 +11,12 @@ const LOG_ID: [u8; 16] = [9; 16];
 struct OverALine(JournalServer);
 
 impl Bench for OverALine {
-    fn open(&mut self, _: u32) -> Box<dyn Journal> {
-        Box::new(self.0.connect())
+    fn open(&mut self, epoch: u32) -> Box<dyn Journal> {
+        let mut journal = self.0.connect();
+        while journal.look(0).unwrap().term.epoch < epoch {
+            journal.claim([1; 16], "", Claim::TakeOver).unwrap();
+        }
+        Box::new(journal)
     }
 
     fn open_beside(&mut self, epoch: u32) -> Option<Box<dyn Journal>> {
@@ -32,9 +36,30 @@ impl Bench for OverALine {
     }
 }
 
+impl SharedBench for OverALine {
+    fn connect(&mut self) -> Box<dyn SharedJournal> {
+        Box::new(self.0.connect())
+    }
+
+    fn lose_last(&mut self, batches: usize) -> bool {
+        self.0.lose_last(batches);
+        true
+    }
+
+    fn cut(&mut self) -> bool {
+        self.0.cut();
+        true
+    }
+}
+
 #[test]
 fn the_simulated_journal_obeys_the_laws() {
     laws::check(&mut || Box::new(OverALine(JournalServer::new(LOG_ID))));
+}
+
+#[test]
+fn the_simulated_journal_obeys_the_laws_of_those_that_nodes_share() {
+    laws::check_shared(&mut || Box::new(OverALine(JournalServer::new(LOG_ID))));
 }
 
 /// The local journal on a machine that loses power before every opening.
