@@ -52,6 +52,14 @@ fn an_append_at_a_follower_names_the_writer_and_is_seen_at_the_follower() {
         assert!(!log.contains(PASSWORD), "{log}");
         assert!(log.contains("synchronous_standby_names"), "the risks are logged: {log}");
     }
+    // The command line goes to the writer with what changes something.
+    ended(&graven(&["--url", follower.url(), "append", "s", "--type", "T", "--expected", "0"]), 0, &[]);
+    ended(
+        &graven(&["--url", follower.url(), "append", "s", "--type", "T", "--expected", "0"]),
+        4,
+        &["GRV-1200"],
+    );
+    ended(&graven(&["--url", follower.url(), "stream", "delete", "s", "--yes"]), 0, &[]);
     let status = graven(&["--url", follower.url(), "journal", "status", "-o", "table"]);
     ended(&status, 0, &["follower", writer.url(), "behind"]);
     assert!(writer.stop().success() && follower.stop().success());

@@ -1,7 +1,9 @@
 //! The HTTP client of the command line: plain HTTP/1.1 to one server.
 
 use super::problem;
+use graven_model::error::Details;
 use graven_model::{Code, Error, Result};
+use std::sync::Mutex;
 use std::time::Duration;
 use ureq::http::{HeaderMap, Method, Request, Response};
 
@@ -12,10 +14,15 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Bytes of one answer: the largest page in JSON with base64 and names.
 const ANSWER_BYTES_MAX: u64 = 192 << 20;
 
-/// One server.
+/// Nodes that name another one as the writer, one after the other, before the last one's answer is taken.
+const HOPS_MAX: usize = 3;
+
+/// One server. What it refuses because another node writes goes to that one.
 pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
+    /// The node that writes, once it was named.
+    writer: Mutex<Option<String>>,
 }
 
 /// A request before it is sent.
@@ -78,7 +85,7 @@ impl Client {
             .timeout_per_read(Some(SILENCE_TIMEOUT))
             .timeout_per_write(Some(SILENCE_TIMEOUT))
             .build();
-        Ok(Client { agent: config.into(), base: format!("http://{authority}") })
+        Ok(Client { agent: config.into(), base: format!("http://{authority}"), writer: Mutex::default() })
     }
 
     /// The server's address.
@@ -95,9 +102,36 @@ impl Client {
     }
 
     fn answer(&self, call: &Call<'_>) -> Result<Response<ureq::Body>> {
+        // Reads stay where they are, and what is about a node is for no other one.
+        if call.method == Method::GET || call.target.starts_with("/v1/node") {
+            return self.ask(&self.base, call);
+        }
+        let writer = || self.writer.lock().expect("nothing panics while it holds the writer");
+        let mut hops = 0;
+        loop {
+            let base = writer().clone().unwrap_or_else(|| self.base.clone());
+            let error = match self.ask(&base, call) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let named = match &error.details {
+                Details::Writer(url) if error.code == Code::NotTheWriter => Client::new(url).ok(),
+                _ => None,
+            };
+            if error.code.entry().retryable {
+                *writer() = named.as_ref().map(|named| named.base.clone());
+            }
+            hops += 1;
+            if named.is_none() || hops > HOPS_MAX {
+                return Err(error);
+            }
+        }
+    }
+
+    fn ask(&self, base: &str, call: &Call<'_>) -> Result<Response<ureq::Body>> {
         let mut request = Request::builder()
             .method(&call.method)
-            .uri(format!("{}{}", self.base, call.target))
+            .uri(format!("{base}{}", call.target))
             .header("Accept", call.accept);
         for (name, value) in call.headers {
             request = request.header(*name, value);
@@ -111,13 +145,13 @@ impl Client {
             }
             None => self.agent.run(request.body(()).map_err(refused)?),
         };
-        let answer = answer.map_err(|error| self.failed(call.target, &error))?;
+        let answer = answer.map_err(|error| failed(base, call.target, &error))?;
         let status = answer.status().as_u16();
         if (200..300).contains(&status) {
             return Ok(answer);
         }
         let bytes = self.read_all(call.target, answer.into_body())?;
-        Err(problem::to_error(status, &bytes, &self.base))
+        Err(problem::to_error(status, &bytes, base))
     }
 
     /// Sends a request and reads the whole answer.
@@ -147,19 +181,20 @@ impl Client {
     }
 
     fn read_all(&self, target: &str, mut body: ureq::Body) -> Result<Vec<u8>> {
-        body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(|error| self.failed(target, &error))
+        let read = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        read.map_err(|error| failed(&self.base, target, &error))
     }
+}
 
-    fn failed(&self, target: &str, error: &ureq::Error) -> Error {
-        let code = match error {
-            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Code::ConnectionFailed,
-            ureq::Error::Timeout(_) => Code::Timeout,
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Code::InvalidConfig,
-            _ => Code::ConnectionFailed,
-        };
-        let path = target.split('?').next().unwrap_or_default();
-        Error::new(code, format!("no answer from {}{path}: {error}", self.base))
-    }
+fn failed(base: &str, target: &str, error: &ureq::Error) -> Error {
+    let code = match error {
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Code::ConnectionFailed,
+        ureq::Error::Timeout(_) => Code::Timeout,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Code::InvalidConfig,
+        _ => Code::ConnectionFailed,
+    };
+    let path = target.split('?').next().unwrap_or_default();
+    Error::new(code, format!("no answer from {base}{path}: {error}"))
 }
 
 /// An answer that no graven server gives.
