@@ -6,6 +6,7 @@
 pub mod leaf;
 pub mod merkle;
 mod sha256;
+pub mod tiles;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

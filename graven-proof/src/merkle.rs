@@ -1,7 +1,12 @@
-//! RFC 6962 hashing and the right edge of the tree.
+//! RFC 6962 hashing, the right edge of the tree, proofs.
+
+mod proof;
+mod prove;
 
 use crate::Hash;
 use crate::sha256::{digest_node, digest_parts};
+pub use proof::{ProofError, TreeHead};
+pub use prove::{Nodes, ProveError, Tiled, TiledError, Tree};
 use sha2::{Digest, Sha256};
 
 /// Leaves under one hash of the next tile level (C2SP tlog-tiles, height 8).
