@@ -7,6 +7,7 @@ mod path;
 
 pub use crate::merkle::TILE_WIDTH;
 pub use bundle::{BundleError, decode_bundle, encode_bundle};
+pub(crate) use path::decimal;
 pub use path::{TilePath, TilePathError};
 
 const TILE_BITS: u32 = TILE_WIDTH.trailing_zeros();
