@@ -33,7 +33,8 @@ fn nodes_that_remember_more_than_the_journal_only_read_and_end_with_the_reason()
         (&refused["expected"], &refused["no_side_effects"]),
         (&json!("3 events or more"), &json!(true))
     );
-    follower.client().post("/v1/streams/s", &event).problem(421, "GRV-1405");
+    // What is wrong here is wrong wherever the append goes.
+    follower.client().post("/v1/streams/s", &event).problem(409, "GRV-1508");
     follower.client().post("/v1/node/takeover", &json!({})).problem(409, "GRV-1508");
     for (name, server) in [("writer", &mut writer), ("follower", &mut follower)] {
         server.terminate();

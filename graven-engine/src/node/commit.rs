@@ -76,12 +76,13 @@ impl CommitPoint for SharedCommit {
     }
 
     fn confirm(&mut self) -> std::result::Result<(), Failure> {
-        let head = self.shared.head();
+        let copy = self.member.copy();
         let mut pause = Pause::default();
         loop {
-            match self.line.ask(|journal| journal.look(head)) {
-                Ok(view) => match overtaken(&view, &self.term, head) {
-                    None => return Ok(()),
+            match self.line.ask(|journal| journal.look(copy.position)) {
+                Ok(view) => match overtaken(&view, &self.term, copy) {
+                    None if view.tail == copy => return Ok(()),
+                    None => return Err(self.step_down(no_longer(&self.term, &view.term), &view.term)),
                     Some(cause) => return Err(self.step_down(cause, &view.term)),
                 },
                 Err(error) => self.endure(error, &mut pause)?,
@@ -118,13 +119,13 @@ impl SharedCommit {
         let expected = batch.expected;
         let view = journal.look(expected.position)?;
         if view.tail == expected {
-            return Ok(match overtaken(&view, &self.term, expected.position) {
+            return Ok(match overtaken(&view, &self.term, expected) {
                 None => Fate::Missing,
                 Some(cause) => Fate::Overtaken(cause, view.term),
             });
         }
-        if view.tail.position < expected.position || view.checksum != Some(expected.checksum) {
-            return Ok(Fate::Overtaken(lost(expected.position, &view), view.term));
+        if let Some(cause) = diverged(&view, expected) {
+            return Ok(Fate::Overtaken(cause, view.term));
         }
         let next = journal.read(expected.position, 1)?;
         Ok(match next.first() {
@@ -151,12 +152,11 @@ impl SharedCommit {
     }
 }
 
-/// Why a writer that is at `head` writes no longer, if so.
-pub(super) fn overtaken(view: &View, own: &Term, head: u64) -> Option<Error> {
-    if view.tail.position < head {
-        return Some(lost(head, view));
-    }
-    (view.term.epoch != own.epoch || view.tail.position > head).then(|| no_longer(own, &view.term))
+/// Why a writer whose copy ends at `copy`, where it looked, writes no longer, if so. That the journal lost something goes
+/// before that somebody else writes: a copy that remembers it cannot follow either.
+pub(super) fn overtaken(view: &View, own: &Term, copy: Tail) -> Option<Error> {
+    let other = (view.term.epoch, view.term.writer) != (own.epoch, own.writer);
+    diverged(view, copy).or_else(|| other.then(|| no_longer(own, &view.term)))
 }
 
 /// This node's term has ended.
@@ -167,12 +167,23 @@ pub(super) fn no_longer(own: &Term, now: &Term) -> Error {
     if now.address.is_empty() { error } else { error.with(Details::Writer(now.address.clone())) }
 }
 
-/// The journal lost what it had acknowledged.
-fn lost(head: u64, view: &View) -> Error {
-    Error::new(
-        Code::HistoryDiverged,
-        "the journal lost batches it had acknowledged: it went back, as an asynchronous standby or a restored backup does",
-    )
-    .expected(format!("{head} events or more"))
-    .found(format!("{} events", view.tail.position))
+/// That the journal lost what it had acknowledged, if it does not hold a batch that ends at `copy`, where it was looked at.
+fn diverged(view: &View, copy: Tail) -> Option<Error> {
+    let lost = || {
+        Error::new(
+            Code::HistoryDiverged,
+            "the journal lost batches it had acknowledged: it went back, as an asynchronous standby or a restored backup \
+             does",
+        )
+    };
+    if view.tail.position < copy.position {
+        let error = lost().expected(format!("{} events or more", copy.position));
+        return Some(error.found(format!("{} events", view.tail.position)));
+    }
+    if copy.position == 0 || view.checksum == Some(copy.checksum) {
+        return None;
+    }
+    let found = view.checksum.map_or("no end of a batch there".to_owned(), |found| format!("{found:08x}"));
+    let expected = format!("checksum {:08x} at position {}", copy.checksum, copy.position);
+    Some(lost().expected(expected).found(found))
 }

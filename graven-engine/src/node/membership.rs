@@ -1,7 +1,9 @@
 //! What is known of a node's part in its group, between its thread and whoever asks.
 
 use super::commit::Line;
-use crate::journal::Term;
+use super::thread::may_pass;
+use crate::append::Witness;
+use crate::journal::{Tail, Term};
 use crate::replica::Keeper;
 use graven_model::error::Details;
 use graven_model::{Code, Error, Result, Timestamp};
@@ -93,9 +95,19 @@ impl Membership {
         self.role.subscribe()
     }
 
+    /// Where the copy ends.
+    pub(super) fn copy(&self) -> Tail {
+        let Witness { position, checksum, .. } = self.keeper.written();
+        Tail { position, checksum }
+    }
+
     /// What appends are told here.
     pub(crate) fn not_the_writer(&self) -> Error {
         let standing = self.standing.lock();
+        // What is wrong here is wrong wherever the append goes: it may rest on what the journal lost.
+        if let Some(error) = standing.trouble.as_ref().filter(|error| !may_pass(error)) {
+            return error.clone();
+        }
         let error = Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it");
         if standing.writer.is_empty() { error } else { error.with(Details::Writer(standing.writer.clone())) }
     }

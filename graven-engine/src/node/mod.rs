@@ -34,6 +34,7 @@ use crate::{Options, Store};
 use feed::Feed;
 use graven_model::{Code, Error, Position, Result};
 use std::path::Path;
+use thread::Begin;
 
 /// How a node takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,12 +49,13 @@ impl Store {
     /// Opens this node's copy of a journal in a directory, or begins one in an empty or missing directory. If no other
     /// writer is connected to the journal, and unless it is to follow, the node claims the journal, reads what is missing
     /// here, and writes; otherwise it follows, and reads what is missing while it serves. The first node makes the journal
-    /// that of a new log. `progress` hears position reached and position wanted.
+    /// that of a new log. While the journal cannot be reached, a copy is opened all the same: it shows what it has, and the
+    /// rest follows when the journal answers. `progress` hears position reached and position wanted.
     ///
     /// # Errors
     /// Those of [`Store::open`]; [`Code::HistoryDiverged`] if journal and copy do not share a history, or the journal lost
-    /// what the copy holds; [`Code::JournalUnreachable`]; [`Code::UnknownFormat`] for a directory with a store whose
-    /// journal is its own log.
+    /// what the copy holds; [`Code::JournalUnreachable`] if there is no copy yet; [`Code::UnknownFormat`] for a directory
+    /// with a store whose journal is its own log.
     pub fn open_shared(
         dir: impl AsRef<Path>,
         mut journal: Box<dyn SharedJournal>,
@@ -63,20 +65,28 @@ impl Store {
     ) -> Result<Store> {
         let dir = dir.as_ref();
         let env = &options.env;
-        let identity = agree(env, dir, options, &mut *journal)?;
-        let replica = Replica::open(dir, &identity, options)?;
-        let mut feed = Feed::new(replica, journal);
-        feed.join()?;
-        let term = if node.follow { None } else { claim(env, &mut feed, &node.address)? };
-        if term.is_some() {
-            feed.catch_up(progress)?;
-        }
-        thread::start(feed, node.address, term, options)
+        let (identity, away) = agree(env, dir, options, &mut *journal)?;
+        let mut feed = Feed::new(Replica::open(dir, &identity, options)?, journal);
+        let Err(away) = away else {
+            feed.join()?;
+            let term = if node.follow { None } else { claim(env, &mut feed, &node.address)? };
+            if term.is_some() {
+                feed.catch_up(progress)?;
+            }
+            return thread::start(feed, node, Begin::Joined(term), options);
+        };
+        tracing::warn!(error = %away, "the journal cannot be reached; what is here is shown meanwhile");
+        thread::start(feed, node, Begin::Away(away), options)
     }
 }
 
-/// The identity of the log that journal and copy are of.
-fn agree(env: &Env, dir: &Path, options: &Options, journal: &mut dyn SharedJournal) -> Result<LogIdentity> {
+/// The identity of the log that journal and copy are of; of the copy alone, with why, if the journal cannot be reached.
+fn agree(
+    env: &Env,
+    dir: &Path,
+    options: &Options,
+    journal: &mut dyn SharedJournal,
+) -> Result<(LogIdentity, Result<()>)> {
     let here = match env.disk.list(dir) {
         Ok(names) if names.iter().any(|name| name == MARK_FILE) => read_identity(env, dir)?,
         Ok(_) if read_identity(env, dir)?.is_some() => {
@@ -89,19 +99,18 @@ fn agree(env: &Env, dir: &Path, options: &Options, journal: &mut dyn SharedJourn
         }
         _ => None,
     };
-    let found = match (journal.identity()?, &here) {
-        (Some(identity), _) => identity,
-        (None, None) => journal.found(&new_log(options, &mut entropy(env, 0)?))?,
-        (None, Some(here)) => {
-            return Err(Error::new(
-                Code::HistoryDiverged,
-                format!("{}: the journal holds no log, and this is a copy of one", dir.display()),
-            )
-            .expected(format!("log {}", here.log_id))
-            .found("an empty journal"));
-        }
-    };
-    Ok(found)
+    match (journal.identity(), &here) {
+        (Err(error), Some(here)) if error.code == Code::JournalUnreachable => Ok((here.into(), Err(error))),
+        (Err(error), _) => Err(error),
+        (Ok(Some(identity)), _) => Ok((identity, Ok(()))),
+        (Ok(None), None) => Ok((journal.found(&new_log(options, &mut entropy(env, 0)?))?, Ok(()))),
+        (Ok(None), Some(here)) => Err(Error::new(
+            Code::HistoryDiverged,
+            format!("{}: the journal holds no log, and this is a copy of one", dir.display()),
+        )
+        .expected(format!("log {}", here.log_id))
+        .found("an empty journal")),
+    }
 }
 
 /// Claims the journal for this node; `None` if another writer is connected.

@@ -3,7 +3,7 @@
 use super::commit::{Line, SharedCommit, overtaken};
 use super::feed::{Feed, Parts};
 use super::membership::{Membership, Role, Standing};
-use super::writer_id;
+use super::{NodeOptions, claim, writer_id};
 use crate::append::{Author, Shared, WritePath, Writer};
 use crate::env::spawn_named;
 use crate::journal::{Claim, Term};
@@ -36,18 +36,37 @@ impl Pause {
     }
 }
 
-/// The store of a node whose copy has joined its journal. With a term, and everything read, it writes from the start.
-pub(super) fn start(mut feed: Feed, address: String, term: Option<Term>, options: &Options) -> Result<Store> {
-    let view = feed.join()?;
-    let standing = Standing {
+/// How a node begins.
+pub(super) enum Begin {
+    /// Its copy has joined the journal. With a term, and everything read, it writes from the start.
+    Joined(Option<Term>),
+    /// The journal does not answer yet.
+    Away(Error),
+}
+
+/// The store of a node.
+pub(super) fn start(mut feed: Feed, node: NodeOptions, begin: Begin, options: &Options) -> Result<Store> {
+    let mut standing = Standing {
         role: Role::Follower,
-        epoch: view.term.epoch,
-        writer: view.term.address,
-        journal_head: view.tail.position,
+        epoch: 0,
+        writer: String::new(),
+        journal_head: feed.head(),
         complete_at: None,
         trouble: None,
     };
-    let member = Arc::new(Membership::new(address, Arc::clone(feed.keeper()), standing));
+    let (term, hopes) = match begin {
+        Begin::Joined(term) => {
+            let view = feed.join()?;
+            (standing.epoch, standing.writer) = (view.term.epoch, view.term.address);
+            standing.journal_head = view.tail.position;
+            (term, false)
+        }
+        Begin::Away(error) => {
+            standing.trouble = Some(error);
+            (None, !node.follow)
+        }
+    };
+    let member = Arc::new(Membership::new(node.address, Arc::clone(feed.keeper()), standing));
     let store = feed.replica().store(Arc::clone(&member))?;
     let node = Node {
         shared: Arc::clone(feed.shared()),
@@ -57,7 +76,7 @@ pub(super) fn start(mut feed: Feed, address: String, term: Option<Term>, options
     };
     let part = match term {
         Some(term) => Part::Writing(node.write(feed, term)?),
-        None => Part::Following(Box::new(feed)),
+        None => Part::Following(Box::new(feed), hopes),
     };
     let keeper = Arc::clone(&member.keeper);
     member.has_threads(vec![
@@ -76,7 +95,8 @@ struct Node {
 }
 
 enum Part {
-    Following(Box<Feed>),
+    /// And whether it is to write if nobody does once the journal answers.
+    Following(Box<Feed>, bool),
     Writing(Tenure),
 }
 
@@ -89,7 +109,7 @@ struct Tenure {
 impl Node {
     fn run(&self, part: Part) {
         let tenure = match part {
-            Part::Following(feed) => self.follow(*feed),
+            Part::Following(feed, hopes) => self.follow(*feed, hopes),
             Part::Writing(tenure) => Ok(Some(tenure)),
         };
         match tenure {
@@ -99,8 +119,9 @@ impl Node {
         }
     }
 
-    /// Reads the journal until the stop, or until this node has taken over.
-    fn follow(&self, mut feed: Feed) -> Result<Option<Tenure>> {
+    /// Reads the journal until the stop, or until this node writes. `hopes`: it does if nobody else is connected when the
+    /// journal answers first.
+    fn follow(&self, mut feed: Feed, mut hopes: bool) -> Result<Option<Tenure>> {
         let mut pause = Pause::default();
         // Nothing is known of a journal that was just connected to, and after it did not answer.
         let mut known = false;
@@ -120,6 +141,24 @@ impl Node {
                 }
             }
             let round = self.round(&mut feed, &mut known);
+            if round.is_ok() && std::mem::take(&mut hopes) {
+                match claim(&self.options.env, &mut feed, &self.member.address) {
+                    Ok(Some(term)) => {
+                        // Nobody else writes now, so there is nothing to give up for.
+                        while let Err(error) = self.patiently(|| feed.catch_up(&mut |_, _| {})) {
+                            if !may_pass(&error) || self.member.stopping() {
+                                return Err(error);
+                            }
+                        }
+                        return self.write(feed, term).map(Some);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        hopes = true;
+                        self.member.trouble(&error);
+                    }
+                }
+            }
             match round {
                 Ok(()) => pause = Pause::default(),
                 Err(error) if may_pass(&error) => {
@@ -210,7 +249,7 @@ impl Node {
             let standing = self.member.standing();
             for wish in self.member.take_over_wishes() {
                 let outcome = match standing.role {
-                    Role::Writer => Ok(tenure.term.clone()),
+                    Role::Writer => self.shared.refusal_when_poisoned().map_or(Ok(tenure.term.clone()), Err),
                     _ => Err(Error::new(
                         Code::NotTheWriter,
                         "this node has just stepped down; ask again when it follows",
@@ -227,17 +266,17 @@ impl Node {
 
     fn check(&self, tenure: &Tenure) {
         let looked = tenure.line.try_ask(|journal| {
-            let head = self.shared.head();
-            Ok((head, journal.look(head)?))
+            let copy = self.member.copy();
+            Ok((copy, journal.look(copy.position)?))
         });
-        let (head, view) = match looked {
+        let (copy, view) = match looked {
             Some(Ok(seen)) => seen,
             Some(Err(error)) => return self.member.trouble(&error),
             // A commit under way finds out by itself.
             None => return,
         };
-        // What was committed a moment ago may not be visible here yet.
-        match overtaken(&view, &tenure.term, head.max(view.tail.position)) {
+        // What was committed a moment ago may not be in the copy yet, and stands behind what is.
+        match overtaken(&view, &tenure.term, copy) {
             Some(cause) => {
                 if cause.code == Code::NotTheWriter {
                     self.member.becomes(Role::SteppedDown, &view.term);

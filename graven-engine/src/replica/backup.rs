@@ -96,7 +96,8 @@ impl Backup {
     }
 
     /// As [`Backup::restore_into`], and brings everything into a journal as well, which becomes that of this log: `copy` is a
-    /// node's copy of it afterwards. Interrupted, and called again, it goes on where it was. `writer` is a random id.
+    /// node's copy of it afterwards. Interrupted, and called again with an empty copy, the journal goes on where it was.
+    /// `writer` is a random id.
     ///
     /// # Errors
     /// Those of [`Backup::restore_into`]; [`Code::HistoryDiverged`] if the journal is of another log, or holds what is not

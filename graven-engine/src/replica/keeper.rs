@@ -56,6 +56,11 @@ impl Keeper {
         }
     }
 
+    /// Where what was written ends.
+    pub(crate) fn written(&self) -> Witness {
+        self.state.lock().written
+    }
+
     /// Everything below is known to be durable.
     pub(super) fn synced(&self) -> Position {
         Position(*self.synced.lock())

@@ -207,6 +207,33 @@ fn a_node_that_stops_while_the_journal_is_down_says_that_the_outcome_is_unknown(
 }
 
 #[test]
+fn nodes_that_start_while_the_journal_is_down_show_what_they_have_and_go_on_when_it_is_back() {
+    let server = JournalServer::new([0; 16]);
+    let homes = [machine(1), machine(2)];
+    let one = writer(&server, &homes[0]);
+    let two = follower(&server, &homes[1]);
+    append(&one, 0..20);
+    same(&one, &two);
+    [one, two].iter().for_each(|node| node.close().unwrap());
+    server.set_down(true);
+    let error =
+        open(&server, &machine(3), "", false).err().expect("a node without a copy has nothing to show");
+    assert_eq!(error.code, Code::JournalUnreachable);
+    let one = writer(&server, &homes[0]);
+    let two = follower(&server, &homes[1]);
+    for node in [&one, &two] {
+        assert_eq!(whole_log(node).unwrap().len(), 40);
+        assert_eq!(node.append(to("s", Expected::Any, [900])).unwrap_err().code, Code::NotTheWriter);
+        assert!(node.standing().unwrap().trouble.is_some());
+    }
+    server.set_down(false);
+    eventually("the one that may writes", || one.standing().unwrap().role == Role::Writer);
+    append(&one, 20..30);
+    same(&one, &two);
+    assert_eq!(two.standing().unwrap().role, Role::Follower);
+}
+
+#[test]
 fn a_journal_that_cannot_be_used_any_more_ends_all_writing() {
     let server = JournalServer::new([0; 16]);
     let one = writer(&server, &machine(1));

@@ -13,21 +13,27 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Pauses between attempts to open a store again: the first, and the longest.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
 /// Between two log lines about how far the reading is.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Opens the store at the start. What could make the journal lose what it acknowledged is logged, or refused.
+/// Opens the store at the start. What could make the journal lose what it acknowledged is logged, or refused. While the
+/// journal cannot be reached, a node that has a copy begins all the same.
 ///
 /// # Errors
 /// Those of [`Store::open_shared`]; [`Code::InvalidConfig`], for a risk that is refused too.
 pub(crate) fn open(config: &Config, data: &Path, listen: SocketAddr) -> Result<Store> {
     let mut journal = connect(config)?;
-    let risks = journal.risks()?;
-    for risk in &risks {
+    match journal.risks() {
+        Ok(risks) => weigh(config, &journal, &risks)?,
+        // Nobody knows; and without a copy opening it says so.
+        Err(error) if error.code == Code::JournalUnreachable && !config.journal.require_synchronous => {}
+        Err(error) => return Err(error),
+    }
+    share(config, data, listen, journal, config.journal.follow)
+}
+
+fn weigh(config: &Config, journal: &PostgresJournal, risks: &[String]) -> Result<()> {
+    for risk in risks {
         tracing::warn!(journal = journal.place(), "{risk}");
     }
     if config.journal.require_synchronous && !risks.is_empty() {
@@ -38,39 +44,22 @@ pub(crate) fn open(config: &Config, data: &Path, listen: SocketAddr) -> Result<S
         .expected("a database without these risks, because journal.require_synchronous is set")
         .found(risks.join("; ")));
     }
-    share(config, data, listen, journal, config.journal.follow)
+    Ok(())
 }
 
 /// Opens the store of a node that stepped down, which follows now until it is told to take over: the one that writes may
-/// not hold the journal's lock yet, and would lose it to this one. Tries again while the journal cannot be reached, until
-/// `paused`, which waits, says that there is no time: `None` then.
+/// not hold the journal's lock yet, and would lose it to this one. If the journal cannot be reached, what is here is shown
+/// meanwhile.
 ///
 /// # Errors
-/// Those of [`Store::open_shared`] that do not pass.
-pub(crate) fn open_again(
-    config: &Config,
-    data: &Path,
-    listen: SocketAddr,
-    paused: impl Fn(Duration) -> bool,
-) -> Result<Option<Store>> {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match connect(config).and_then(|journal| share(config, data, listen, journal, true)) {
-            Ok(store) => return Ok(Some(store)),
-            Err(error) if error.code == Code::JournalUnreachable => {
-                tracing::warn!(%error, "the store cannot be opened again yet");
-                if !paused(pause) {
-                    return Ok(None);
-                }
-                pause = (pause * 2).min(PAUSE_LONGEST);
-            }
-            Err(error) => return Err(error),
-        }
-    }
+/// Those of [`Store::open_shared`].
+pub(crate) fn open_again(config: &Config, data: &Path, listen: SocketAddr) -> Result<Store> {
+    share(config, data, listen, connect(config)?, true)
 }
 
+/// A journal that connects when it is first asked.
 fn connect(config: &Config) -> Result<PostgresJournal> {
-    PostgresJournal::open(settings(config)?)
+    PostgresJournal::new(settings(config)?)
 }
 
 /// Where the shared journal is.

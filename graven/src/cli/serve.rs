@@ -182,7 +182,6 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
     })?;
     say_ready(&store, data, server.address(), &more(config, server.address()));
     let store = serve_stores(config, data, &runtime, &mut server, store, &stop)?;
-    let Some(store) = store else { return Ok(()) };
     let health = store.health();
     let closed = store.close();
     match health {
@@ -192,7 +191,7 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
 }
 
 /// Serves a store until the signal to stop. When another node has taken over, ends the store in order, opens it again and
-/// serves it behind the same socket. Gives back the store of the end, unless the signal came while there was none.
+/// serves it behind the same socket. Gives back the store of the end.
 fn serve_stores(
     config: &Config,
     data: &Path,
@@ -200,7 +199,7 @@ fn serve_stores(
     server: &mut Server,
     mut store: Store,
     stop: &watch::Receiver<bool>,
-) -> anyhow::Result<Option<Store>> {
+) -> anyhow::Result<Store> {
     loop {
         let served = runtime.block_on(server.serve(store.clone(), ending(stop.clone(), store.watch_role())));
         if !matches!(served, Ok(Ending::Reopen)) {
@@ -209,21 +208,13 @@ fn serve_stores(
                 let _ = store.close();
                 return Err(error);
             }
-            return Ok(Some(store));
+            return Ok(store);
         }
         let writer = store.standing().map(|standing| standing.writer).unwrap_or_default();
         tracing::warn!(%writer, "another node has taken over; this one follows from now on");
         store.close()?;
         drop(store);
-        let paused = |pause| {
-            let mut stop = stop.clone();
-            let stopping = async { stop.wait_for(|stop| *stop).await.is_ok() };
-            runtime.block_on(async { tokio::time::timeout(pause, stopping).await.is_err() })
-        };
-        match node::open_again(config, data, server.address(), paused)? {
-            Some(again) => store = again,
-            None => return Ok(None),
-        }
+        store = node::open_again(config, data, server.address())?;
         let role = store.standing().map_or("", |standing| standing.role.word());
         tracing::info!(role, "the store is served again");
     }
