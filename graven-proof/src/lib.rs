@@ -7,6 +7,7 @@
 //! - [`note`]: signed texts and the keys to them (C2SP signed-note, tlog-cosignature).
 //! - [`checkpoint`]: signed heads of the tree (C2SP tlog-checkpoint); [`policy`]: whose signatures it takes to believe
 //!   one (C2SP tlog-policy).
+//! - [`trie`]: the trie of stream heads, which shows a stream to be whole or not to exist.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
 
 mod base64;
@@ -18,6 +19,7 @@ pub mod policy;
 mod sha256;
 pub mod tiles;
 pub mod tlog_proof;
+pub mod trie;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
