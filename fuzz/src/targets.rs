@@ -1,5 +1,6 @@
 //! The list of targets.
 
+mod audit;
 mod cloudevent;
 mod cursor;
 mod leaf;
@@ -31,6 +32,14 @@ pub const TARGETS: &[Target] = &[
         mutations: 20_000,
     },
     Target { name: "leaf", run: leaf::run, seeds: leaf::seeds, mutations: 200_000 },
+    Target { name: "note", run: audit::note, seeds: audit::note_seeds, mutations: 80_000 },
+    Target { name: "checkpoint", run: audit::checkpoint, seeds: audit::checkpoint_seeds, mutations: 80_000 },
+    Target { name: "tlog_proof", run: audit::tlog_proof, seeds: audit::tlog_proof_seeds, mutations: 80_000 },
+    Target { name: "key", run: audit::key, seeds: audit::key_seeds, mutations: 200_000 },
+    Target { name: "policy", run: audit::policy, seeds: audit::policy_seeds, mutations: 40_000 },
+    Target { name: "trie_proof", run: audit::trie_proof, seeds: audit::trie_proof_seeds, mutations: 80_000 },
+    Target { name: "bundle", run: audit::bundle, seeds: audit::bundle_seeds, mutations: 100_000 },
+    Target { name: "tile_path", run: audit::tile_path, seeds: audit::tile_path_seeds, mutations: 200_000 },
     Target { name: "message", run: message::run, seeds: message::seeds, mutations: 400_000 },
     Target { name: "recovery", run: segment::as_is, seeds: segment::seeds, mutations: 4_000 },
     Target { name: "frame", run: segment::with_checksums_that_hold, seeds: segment::seeds, mutations: 4_000 },

@@ -1,0 +1,6 @@
+//! See `src/targets/audit.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = (graven_fuzz::Target::named("policy").expect("the target is listed").run)(data);
+});
