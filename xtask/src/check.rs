@@ -1,11 +1,14 @@
 //! `cargo xtask test` and `cargo xtask check`.
 
 use crate::bench::{self, BENCH_MANIFEST};
-use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run};
+use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run, target_dir};
 use crate::steps::Steps;
 use crate::{fuzz, house, postgres, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
+
+/// Other people's implementations bring dependencies that nobody else builds, so they are a workspace of their own.
+const ORACLES: &str = "test --manifest-path graven-proof/oracles/Cargo.toml --target-dir";
 
 /// Every check, then every test.
 ///
@@ -17,6 +20,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("PostgreSQL", postgres::install);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
+    steps.run("proofs beside other people's code", || run(cargo(ORACLES).arg(target_dir())));
     steps.run("the bench's own tests", bench::tests);
     steps.run("a soak of two minutes, and of one over nodes", soak::of_the_tests);
     steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));
