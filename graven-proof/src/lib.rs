@@ -8,9 +8,34 @@
 //! - [`checkpoint`]: signed heads of the tree (C2SP tlog-checkpoint); [`policy`]: whose signatures it takes to believe
 //!   one (C2SP tlog-policy).
 //! - [`trie`]: the trie of stream heads, which shows a stream to be whole or not to exist.
+//! - [`chain`]: whether leaves continue the log or a stream, and whether a stream is whole.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
 
+//!
+//! What someone does who was handed a leaf and a proof, and knows by other means whom to trust:
+//!
+//! ```
+//! # use graven_proof::merkle::{TreeHead, leaf_hash};
+//! # use graven_proof::note::{Algorithm, SignerKey};
+//! # use graven_proof::checkpoint::SignedCheckpoint;
+//! use graven_proof::policy::Policy;
+//! use graven_proof::tlog_proof::TlogProof;
+//!
+//! # let key = SignerKey::from_seed("log.example/1".parse()?, Algorithm::Ed25519, &[7; 32]);
+//! # let vkey = key.verifier().to_string();
+//! # let leaf = b"a leaf";
+//! # let head = TreeHead { size: 1, root: leaf_hash(leaf) };
+//! # let checkpoint = SignedCheckpoint::sign(&head, &key, &[], 0)?;
+//! # let file = TlogProof::new(0, Vec::new(), checkpoint)?.to_string().into_bytes();
+//! let policy = Policy::parse(&format!("log {vkey}\nquorum none\n"))?;
+//! let proof = TlogProof::parse(&file)?;
+//! let checkpoint = proof.verify(&leaf_hash(leaf), &policy)?;
+//! assert_eq!(checkpoint.origin(), "log.example/1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod base64;
+pub mod chain;
 pub mod checkpoint;
 pub mod leaf;
 pub mod merkle;
