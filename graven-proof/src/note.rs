@@ -8,6 +8,7 @@ mod key;
 use crate::base64;
 pub use key::{Algorithm, KeyError, KeyId, KeyName, SignerKey, VerifierKey};
 use std::fmt;
+use std::str::FromStr;
 use thiserror::Error;
 
 /// Bytes of a note at the most.
@@ -45,7 +46,7 @@ pub enum NoteError {
     #[error("a note has at most {SIGNATURES_MAX} signatures")]
     TooManySignatures,
     /// A line below the last empty one is not of the form of a signature.
-    #[error("signature {0} is not an em dash, a key name and base64 of a key id and a signature")]
+    #[error("signature line {0} is not an em dash, a key name and base64 of a key id and a signature")]
     SignatureLine(usize),
     /// A signature that claims to be of a trusted key is not.
     #[error("the signature of {name} with key id {id} does not verify")]
@@ -94,18 +95,26 @@ impl Signature {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
 
-    fn parse(line: &str) -> Option<Signature> {
-        let (name, encoded) = line.strip_prefix(SIGNATURE_MARK)?.split_once(' ')?;
-        let name = name.parse().ok()?;
-        let decoded = base64::decode(encoded)?;
-        let (id, bytes) = decoded.split_first_chunk()?;
-        let fits = (1..=SIGNATURE_BYTES_MAX).contains(&bytes.len());
-        fits.then(|| Signature { name, id: KeyId(*id), bytes: bytes.to_vec() })
+/// Reads the line of a note, without the line feed; what a witness answers with.
+impl FromStr for Signature {
+    type Err = NoteError;
+
+    fn from_str(line: &str) -> Result<Signature, NoteError> {
+        let parse = || {
+            let (name, encoded) = line.strip_prefix(SIGNATURE_MARK)?.split_once(' ')?;
+            let name = name.parse().ok()?;
+            let decoded = base64::decode(encoded)?;
+            let (id, bytes) = decoded.split_first_chunk()?;
+            let fits = (1..=SIGNATURE_BYTES_MAX).contains(&bytes.len());
+            fits.then(|| Signature { name, id: KeyId(*id), bytes: bytes.to_vec() })
+        };
+        parse().ok_or(NoteError::SignatureLine(0))
     }
 }
 
-/// As the line of a note, without the line feed; what a witness answers with.
+/// As the line of a note, without the line feed.
 impl fmt::Display for Signature {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [&self.id.0[..], &self.bytes].concat();
@@ -144,7 +153,7 @@ impl Note {
             if number == SIGNATURES_MAX {
                 return Err(NoteError::TooManySignatures);
             }
-            let signature = line.strip_suffix('\n').and_then(Signature::parse);
+            let signature = line.strip_suffix('\n').and_then(|line| line.parse().ok());
             signatures.push(signature.ok_or(NoteError::SignatureLine(number))?);
         }
         Ok(Note { text: text.to_owned(), signatures })

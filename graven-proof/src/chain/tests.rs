@@ -22,7 +22,7 @@ fn log(streams: &[u8]) -> Vec<(u8, Vec<u8>)> {
             commit_time: 1000 + position as i64 / 2,
             stream_version: if ends { TOMBSTONE_VERSION } else { own().count() as u64 },
             stream_key,
-            prev_stream: own().last().unwrap_or_else(|| stream_genesis(&stream_key)),
+            prev_stream: own().next_back().unwrap_or_else(|| stream_genesis(&stream_key)),
             prev_global: leaves.last().map_or_else(|| log_genesis(ORIGIN), |(_, bytes)| leaf_hash(bytes)),
             event_id: [position as u8; 16],
             occurred_at: 0,

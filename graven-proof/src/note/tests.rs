@@ -132,6 +132,9 @@ fn signatures_of_others_are_kept_and_ignored() {
     let unsigned = Note::sign("text\n", &[&other], 0).unwrap();
     assert_eq!(unsigned.verify(&trusted(&[&ours])), Err(NoteError::Unsigned(1)));
     assert_eq!(unsigned.verify(&[]), Err(NoteError::Unsigned(0)));
+    let line = unsigned.signatures()[0].to_string();
+    assert_eq!(line.parse(), Ok(unsigned.signatures()[0].clone()));
+    assert_eq!(format!("{line}\n").parse::<Signature>(), Err(NoteError::SignatureLine(0)));
     let twice = trusted(&[&ours, &ours]);
     assert!(matches!(unsigned.verify(&twice), Err(NoteError::AmbiguousKeys { .. })));
 }
