@@ -32,6 +32,7 @@ pub use local::open_alone;
 use crate::replica::LogIdentity;
 use bytes::Bytes;
 use graven_model::{Error, Result};
+use std::fmt;
 use std::time::Duration;
 
 /// Where a journal ends.
@@ -44,7 +45,7 @@ pub struct Tail {
 }
 
 /// A run of whole frames committed together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Where the journal must end for this batch to follow.
     pub expected: Tail,
@@ -58,6 +59,15 @@ pub struct Batch {
     pub number: u64,
     /// The frames as stored.
     pub frames: Bytes,
+}
+
+impl fmt::Debug for Batch {
+    /// Shows how long the frames are, and not what is in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Batch { expected, tail, epoch, writer: _, number, frames } = self;
+        let bytes = frames.len();
+        write!(f, "batch {number} of epoch {epoch}: {expected:?} to {tail:?}, {bytes} bytes")
+    }
 }
 
 /// What came of a commit.

@@ -1,4 +1,4 @@
-use crate::support::{Maker, all, append, claimed, founded, fresh_schema, hasty, settings};
+use crate::support::{Maker, all, append, claimed, founded, fresh_schema, hasty, settings, wait_until_quiet};
 use graven_engine::journal::{Claim, Journal, Outcome, SharedJournal};
 use graven_model::Code;
 use graven_pgtest::{Cluster, Proxy, Way};
@@ -16,6 +16,7 @@ fn a_batch_that_is_cut_off_is_there_wholly_or_not_at_all() {
     let mut beside = founded(settings(server, &schema));
     for bytes in [0, 1, 100, 4_096, 100_000, BYTES - 1, BYTES, BYTES + 50] {
         let batch = maker.batch(BYTES);
+        wait_until_quiet(&proxy);
         proxy.cut_after_bytes(Way::ToServer, bytes);
         let outcome = journal.commit(&batch);
         assert!(
@@ -40,6 +41,7 @@ fn a_batch_whose_answer_is_lost_is_found_by_reading() {
     append(&mut journal, &mut maker, 10);
     for bytes in [0, 1, 5, 10, 15] {
         let batch = maker.batch(BYTES);
+        wait_until_quiet(&proxy);
         proxy.cut_after_bytes(Way::ToClient, bytes);
         assert!(matches!(journal.commit(&batch), Outcome::Unknown(_)), "after {bytes} bytes of the answer");
         assert_eq!(journal.read(batch.expected.position, 1 << 20).unwrap(), std::slice::from_ref(&batch));

@@ -1,7 +1,7 @@
-use crate::support::{LOG_ID, ONE, founded, fresh_schema, settings};
+use crate::support::{LOG_ID, ONE, founded, fresh_schema, settings, wait_until_quiet};
 use graven_engine::journal::laws::{self, Bench, Fault, SharedBench};
 use graven_engine::journal::{Claim, Journal, SharedJournal};
-use graven_pgtest::{Cluster, Proxy, Way, wait_until};
+use graven_pgtest::{Cluster, Proxy, Way};
 use graven_postgres::PostgresJournal;
 
 struct OverALine {
@@ -12,17 +12,6 @@ struct OverALine {
 impl OverALine {
     fn new() -> OverALine {
         OverALine { proxy: Proxy::start(Cluster::shared().port()), schema: fresh_schema() }
-    }
-
-    /// Waits until what was said is answered. A writer does not wait for the answer to what it tells the others, and that
-    /// must not be taken for a commit's.
-    fn wait_until_quiet(&self) {
-        wait_until("nothing passes any more", || {
-            let before = self.proxy.passed(Way::ToClient);
-            // What the server has to say to others it says before.
-            Cluster::shared().sql("SELECT 1");
-            (self.proxy.passed(Way::ToClient) == before).then_some(())
-        });
     }
 }
 
@@ -46,7 +35,7 @@ impl Bench for OverALine {
             Fault::LostBefore => Way::ToServer,
             Fault::LostAfter => Way::ToClient,
         };
-        self.wait_until_quiet();
+        wait_until_quiet(&self.proxy);
         self.proxy.cut_after_bytes(way, 0);
         true
     }

@@ -1,4 +1,4 @@
-use crate::support::{append, claimed, founded, fresh_schema, hasty, settings};
+use crate::support::{HASTY, append, claimed, founded, fresh_schema, hasty, settings};
 use graven_engine::journal::{Journal, SharedJournal};
 use graven_model::Code;
 use graven_pgtest::{Cluster, Proxy, wait_until};
@@ -45,8 +45,9 @@ fn waiting_ends_with_its_time_or_its_connection() {
     let (mut journal, _) = claimed(hasty(proxy.port(), &fresh_schema()));
     let began = Instant::now();
     // Longer than a call may take: a wait is not one.
-    journal.wait(0, Duration::from_millis(700)).unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(700));
+    let longer = HASTY + Duration::from_millis(200);
+    journal.wait(0, longer).unwrap();
+    assert!(began.elapsed() >= longer);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| journal.wait(0, LONG));
         // A cut before it waits would only make it connect anew.

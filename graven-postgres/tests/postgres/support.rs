@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use graven_engine::journal::{Batch, Claim, Journal, Outcome, SharedJournal, Tail};
 use graven_engine::replica::LogIdentity;
-use graven_model::{EventId, Timestamp};
-use graven_pgtest::Cluster;
+use graven_model::{Code, EventId, Timestamp};
+use graven_pgtest::{Cluster, Proxy, Way, wait_until};
 use graven_postgres::{PostgresJournal, Settings};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -32,20 +32,36 @@ pub(crate) fn settings(port: u16, schema: &str) -> Settings {
     Settings { schema: schema.to_owned(), ..Settings::new(Cluster::url_at(port)) }
 }
 
+/// How long a call of a hasty journal may take: long enough for a busy machine, nearly always.
+pub(crate) const HASTY: Duration = Duration::from_secs(1);
+
 /// The same, without much patience.
 pub(crate) fn hasty(port: u16, schema: &str) -> Settings {
-    Settings {
-        connect_timeout: Duration::from_millis(500),
-        call_timeout: Duration::from_millis(500),
-        ..settings(port, schema)
-    }
+    Settings { connect_timeout: HASTY, call_timeout: HASTY, ..settings(port, schema) }
+}
+
+/// Waits until what was said over a line to the shared cluster is answered. A writer does not wait for the answer to what
+/// it tells the others, and that must not be taken for a commit's.
+pub(crate) fn wait_until_quiet(line: &Proxy) {
+    wait_until("nothing passes any more", || {
+        let before = line.passed(Way::ToClient);
+        // What the server has to say to others it says before.
+        Cluster::shared().sql("SELECT 1");
+        (line.passed(Way::ToClient) == before).then_some(())
+    });
 }
 
 /// A journal of the log of these tests.
 pub(crate) fn founded(settings: Settings) -> PostgresJournal {
-    let mut journal = PostgresJournal::open(settings).expect("PostgreSQL runs");
-    journal.found(&identity()).expect("a journal can be founded");
-    journal
+    // A hasty one may be too hasty for a machine that does much else.
+    wait_until("a journal is founded", || {
+        let opened = PostgresJournal::open(settings.clone());
+        let founded = opened.and_then(|mut journal| journal.found(&identity()).map(|_| journal));
+        match founded {
+            Err(error) if error.code == Code::JournalUnreachable => None,
+            founded => Some(founded.expect("a journal can be founded")),
+        }
+    })
 }
 
 /// A journal that is claimed, and what comes next in it.
