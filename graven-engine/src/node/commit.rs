@@ -169,21 +169,27 @@ pub(super) fn no_longer(own: &Term, now: &Term) -> Error {
 
 /// That the journal lost what it had acknowledged, if it does not hold a batch that ends at `copy`, where it was looked at.
 fn diverged(view: &View, copy: Tail) -> Option<Error> {
-    let lost = || {
-        Error::new(
-            Code::HistoryDiverged,
-            "the journal lost batches it had acknowledged: it went back, as an asynchronous standby or a restored backup \
-             does",
-        )
-    };
     if view.tail.position < copy.position {
-        let error = lost().expected(format!("{} events or more", copy.position));
-        return Some(error.found(format!("{} events", view.tail.position)));
+        return Some(went_back(copy.position, view.tail.position));
     }
     if copy.position == 0 || view.checksum == Some(copy.checksum) {
         return None;
     }
     let found = view.checksum.map_or("no end of a batch there".to_owned(), |found| format!("{found:08x}"));
     let expected = format!("checksum {:08x} at position {}", copy.checksum, copy.position);
-    Some(lost().expected(expected).found(found))
+    Some(Error {
+        expected: Some(expected),
+        found: Some(found),
+        ..went_back(copy.position, view.tail.position)
+    })
+}
+
+/// The journal ends before what a copy holds, or has something else there.
+pub(super) fn went_back(copy: u64, journal: u64) -> Error {
+    Error::new(
+        Code::HistoryDiverged,
+        "the journal lost batches it had acknowledged: it went back, as an asynchronous standby or a restored backup does",
+    )
+    .expected(format!("{copy} events or more"))
+    .found(format!("{journal} events"))
 }

@@ -1,5 +1,6 @@
 //! From the journal into the copy.
 
+use super::commit::went_back;
 use crate::append::{Chain, Names, Shared};
 use crate::journal::{Batch, Claim, SharedJournal, Term, View};
 use crate::log::frame::Header;
@@ -40,7 +41,7 @@ impl Feed {
             return Ok(view);
         }
         if view.tail.position < head {
-            return Err(self.rolled_back(view.tail.position));
+            return Err(went_back(head, view.tail.position));
         }
         // A crash may have cut the copy in the middle of a batch.
         let batches = self.journal.read(head - 1, 1)?;
@@ -59,16 +60,6 @@ impl Feed {
             }
         }
         Ok(view)
-    }
-
-    fn rolled_back(&self, journal_head: u64) -> Error {
-        Error::new(
-            Code::HistoryDiverged,
-            "the journal lost batches it had acknowledged: it went back, as an asynchronous standby or a restored \
-             backup does",
-        )
-        .expected(format!("{} events or more", self.replica.head()))
-        .found(format!("{journal_head} events"))
     }
 
     /// Reads what comes next, checks it, and makes it visible; false if there is nothing more.
