@@ -35,7 +35,7 @@ impl Scale {
     /// All of it within a few minutes.
     pub(crate) const QUICK: Scale = Scale {
         rounds: 3,
-        slot: Duration::from_millis(600),
+        slot: Duration::from_millis(500),
         filled: 200_000,
         imported: 200_000,
         repetitions: 3,
