@@ -248,6 +248,12 @@ impl Error {
         self
     }
 
+    /// The same error, naming the URL of the node that writes; as it was if that is empty, since nobody told one.
+    #[must_use]
+    pub fn naming_writer(self, url: &str) -> Error {
+        if url.is_empty() { self } else { self.with(Details::Writer(url.to_owned())) }
+    }
+
     /// An I/O error on a file or directory. "No space left" becomes [`Code::DiskFull`], "permission denied" and
     /// "read-only file system" become [`Code::NotWritable`].
     #[must_use]

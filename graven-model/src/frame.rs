@@ -1,8 +1,8 @@
 //! Frames and records: every byte of the log after a segment's header. Drawn in `docs/format.md`.
 //!
 //! A frame is one atomic append. Its header carries the checksum of the frame before it and, in the last frame of a batch,
-//! the Merkle root after its last event. A record is one event and can be read, checked and placed on its own: its checksum covers its position,
-//! and it says how far back its frame begins.
+//! the Merkle root after its last event. A record is one event and can be read, checked and placed on its own: its checksum
+//! covers its position, and it says how far back its frame begins.
 
 mod record;
 mod tags;

@@ -5,7 +5,6 @@ use crate::risks;
 use crate::statements::Which;
 use graven_engine::journal::{Claim, SharedJournal, Term, View};
 use graven_engine::replica::LogIdentity;
-use graven_model::error::Details;
 use graven_model::{Code, Error, Result};
 use std::time::{Duration, Instant};
 
@@ -31,15 +30,15 @@ impl PostgresJournal {
 
     fn not_the_writer(&self, term: &Term, why: &str) -> Error {
         let address = if term.address.is_empty() { "an unknown address" } else { &term.address };
-        let error = Error::new(
+        Error::new(
             Code::NotTheWriter,
             format!(
                 "{why}: the writer of the journal at {} is at {address}, epoch {}",
                 self.place(),
                 term.epoch
             ),
-        );
-        if term.address.is_empty() { error } else { error.with(Details::Writer(term.address.clone())) }
+        )
+        .naming_writer(&term.address)
     }
 }
 

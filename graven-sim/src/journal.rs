@@ -5,7 +5,6 @@
 
 use graven_engine::journal::{Batch, Claim, Journal, Outcome, SharedJournal, Tail, Term, View};
 use graven_engine::replica::LogIdentity;
-use graven_model::error::Details;
 use graven_model::{Code, Error, Result};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -275,10 +274,8 @@ impl SharedJournal for SimJournal {
         let number = self.number;
         let mut state = self.server()?;
         if claim == Claim::IfVacant && state.holder.is_some_and(|holder| holder != number) {
-            let address = state.term.address.clone();
-            return Err(
-                Error::new(Code::NotTheWriter, "another writer is connected").with(Details::Writer(address))
-            );
+            return Err(Error::new(Code::NotTheWriter, "another writer is connected")
+                .naming_writer(&state.term.address));
         }
         let term = Term { epoch: state.term.epoch + 1, writer, address: address.to_owned() };
         state.term.clone_from(&term);

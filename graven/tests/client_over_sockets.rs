@@ -11,15 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::{PATIENCE, Server};
+use support::{Server, run};
 use tokio::sync::Notify;
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        tokio::time::timeout(PATIENCE, test).await.expect("the test takes too long");
-    });
-}
 
 fn id(writer: u64, number: u64) -> EventId {
     let mut id = [0; 16];

@@ -10,13 +10,7 @@ use graven_proto::wire;
 use grpc_support::{Session, append, connect, event, fill, refused, soon};
 use nodes_support::Nodes;
 use std::time::{Duration, Instant};
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        tokio::time::timeout(support::PATIENCE, test).await.expect("the test takes too long");
-    });
-}
+use support::run;
 
 #[test]
 fn appends_of_a_session_at_a_follower_are_each_told_who_writes() {

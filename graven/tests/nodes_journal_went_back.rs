@@ -3,9 +3,13 @@
 mod nodes_support;
 mod support;
 
+use graven_client::Client;
+use graven_client::model::{
+    AppendRequest, Code, Error, EventId, EventStore as _, Expected, NewEvent, StreamName,
+};
 use nodes_support::{Nodes, ended};
 use serde_json::json;
-use support::wait_until;
+use support::{Server, run, wait_until};
 
 #[test]
 fn nodes_that_remember_more_than_the_journal_only_read_and_end_with_the_reason() {
@@ -37,9 +41,23 @@ fn nodes_that_remember_more_than_the_journal_only_read_and_end_with_the_reason()
     follower.client().post("/v1/streams/s", &event).problem(409, "GRV-1508");
     follower.client().post("/v1/node/takeover", &json!({})).problem(409, "GRV-1508");
     for (name, server) in [("writer", &mut writer), ("follower", &mut follower)] {
+        // The follower by itself: there is no writer any more that could say so.
+        assert_eq!(append_in_a_session(server).code, Code::HistoryDiverged, "{name}");
         server.terminate();
         assert_eq!(server.wait().code(), Some(7), "{name}");
         let url = nodes.cluster.url();
         ended(&nodes.refused(name, &["--journal", &url]), 7, &["GRV-1508", "went back", "hint: "]);
     }
+}
+
+/// How an append of the Rust client fails, which goes out in a session.
+fn append_in_a_session(server: &Server) -> Error {
+    let mut outcome = None;
+    run(async {
+        let client = Client::connect(server.url()).await.unwrap();
+        let event = NewEvent::json(EventId([7; 16]), "T", "{}");
+        let request = AppendRequest::to(StreamName::new("s").unwrap(), Expected::Any, [event]);
+        outcome = Some(client.append(request).await.unwrap_err());
+    });
+    outcome.expect("the append has ended")
 }

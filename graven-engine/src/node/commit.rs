@@ -4,7 +4,6 @@ use super::membership::{Membership, Role};
 use super::thread::{Pause, may_pass};
 use crate::append::{CommitPoint, Failure, Shared, Witness};
 use crate::journal::{Batch, Outcome, SharedJournal, Tail, Term, View};
-use graven_model::error::Details;
 use graven_model::{Code, Error, Result, Timestamp};
 use graven_proof::Hash;
 use parking_lot::Mutex;
@@ -161,10 +160,10 @@ pub(super) fn overtaken(view: &View, own: &Term, copy: Tail) -> Option<Error> {
 
 /// This node's term has ended.
 pub(super) fn no_longer(own: &Term, now: &Term) -> Error {
-    let error = Error::new(Code::NotTheWriter, "another node has taken over; this one writes no longer")
+    Error::new(Code::NotTheWriter, "another node has taken over; this one writes no longer")
         .expected(format!("epoch {}", own.epoch))
-        .found(format!("epoch {}", now.epoch));
-    if now.address.is_empty() { error } else { error.with(Details::Writer(now.address.clone())) }
+        .found(format!("epoch {}", now.epoch))
+        .naming_writer(&now.address)
 }
 
 /// That the journal lost what it had acknowledged, if it does not hold a batch that ends at `copy`, where it was looked at.

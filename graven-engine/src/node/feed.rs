@@ -92,11 +92,11 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads until nothing is missing. `progress` hears position reached and position wanted.
+    /// Reads until nothing is missing, and answers with what the journal showed then. `progress` hears position reached and position wanted.
     ///
     /// # Errors
     /// As [`Feed::pull`] and [`Feed::join`].
-    pub(super) fn catch_up(&mut self, progress: &mut dyn FnMut(Position, Position)) -> Result<()> {
+    pub(super) fn catch_up(&mut self, progress: &mut dyn FnMut(Position, Position)) -> Result<View> {
         loop {
             let view = self.join()?;
             while self.replica.head().0 < view.tail.position {
@@ -107,7 +107,7 @@ impl Feed {
             }
             if self.replica.head().0 == view.tail.position {
                 progress(self.replica.head(), Position(view.tail.position));
-                return Ok(());
+                return Ok(view);
             }
         }
     }

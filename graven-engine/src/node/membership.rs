@@ -5,7 +5,6 @@ use super::thread::may_pass;
 use crate::append::Witness;
 use crate::journal::{Tail, Term};
 use crate::replica::Keeper;
-use graven_model::error::Details;
 use graven_model::{Code, Error, Result, Timestamp};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -108,8 +107,8 @@ impl Membership {
         if let Some(error) = standing.trouble.as_ref().filter(|error| !may_pass(error)) {
             return error.clone();
         }
-        let error = Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it");
-        if standing.writer.is_empty() { error } else { error.with(Details::Writer(standing.writer.clone())) }
+        Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it")
+            .naming_writer(&standing.writer)
     }
 
     /// Asks the node's thread to take over, and waits for what comes of it. Blocks.

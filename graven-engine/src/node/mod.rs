@@ -68,12 +68,12 @@ impl Store {
         let (identity, away) = agree(env, dir, options, &mut *journal)?;
         let mut feed = Feed::new(Replica::open(dir, &identity, options)?, journal);
         let Err(away) = away else {
-            feed.join()?;
+            let mut view = feed.join()?;
             let term = if node.follow { None } else { claim(env, &mut feed, &node.address)? };
             if term.is_some() {
-                feed.catch_up(progress)?;
+                view = feed.catch_up(progress)?;
             }
-            return thread::start(feed, node, Begin::Joined(term), options);
+            return thread::start(feed, node, Begin::Joined(view, term), options);
         };
         tracing::warn!(error = %away, "the journal cannot be reached; what is here is shown meanwhile");
         thread::start(feed, node, Begin::Away(away), options)

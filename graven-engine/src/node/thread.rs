@@ -6,7 +6,7 @@ use super::membership::{Membership, Role, Standing};
 use super::{NodeOptions, claim, writer_id};
 use crate::append::{Author, Shared, WritePath, Writer};
 use crate::env::spawn_named;
-use crate::journal::{Claim, Term};
+use crate::journal::{Claim, Term, View};
 use crate::store::writer_entropy;
 use crate::{Options, Store};
 use graven_model::{Code, Error, Result, Timestamp};
@@ -38,8 +38,8 @@ impl Pause {
 
 /// How a node begins.
 pub(super) enum Begin {
-    /// Its copy has joined the journal. With a term, and everything read, it writes from the start.
-    Joined(Option<Term>),
+    /// Its copy has joined the journal, which showed this. With a term, and everything read, it writes from the start.
+    Joined(View, Option<Term>),
     /// The journal does not answer yet.
     Away(Error),
 }
@@ -55,8 +55,7 @@ pub(super) fn start(mut feed: Feed, node: NodeOptions, begin: Begin, options: &O
         trouble: None,
     };
     let (term, hopes) = match begin {
-        Begin::Joined(term) => {
-            let view = feed.join()?;
+        Begin::Joined(view, term) => {
             (standing.epoch, standing.writer) = (view.term.epoch, view.term.address);
             standing.journal_head = view.tail.position;
             (term, false)

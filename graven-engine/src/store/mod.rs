@@ -144,6 +144,14 @@ impl Store {
         self.inner.node.as_ref().map(|node| node.watch())
     }
 
+    /// Whether appends are taken here; cheap.
+    ///
+    /// # Errors
+    /// What every append is told while they are not: [`Code::NotTheWriter`], [`Code::HistoryDiverged`].
+    pub fn takes_appends(&self) -> Result<()> {
+        self.inner.path().map(drop)
+    }
+
     /// Makes this node the writer: claims the journal's next epoch and reads the rest of what others wrote. From then on
     /// nobody else can commit. Does nothing on the writer itself. Blocks, for the length of that reading.
     ///

@@ -1,4 +1,5 @@
-//! `graven restore`: a store out of a backup, or a journal that several nodes share. Every event is checked on the way, up to the Merkle root.
+//! `graven restore`: a store out of a backup, or a journal that several nodes share. Every event is checked on the way, up
+//! to the Merkle root.
 
 use super::backup::about_the_copy;
 use super::failure::{Hinted, usage};

@@ -116,9 +116,7 @@ pub(super) async fn to_streams(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let checked = QueryParams::parse(query.as_deref())
-        .and_then(QueryParams::finish)
-        .and_then(|()| BodyType::of(&headers, &APPEND_TYPES));
+    let checked = check_plain(query.as_deref(), &headers, &APPEND_TYPES);
     let kind = match checked {
         Ok(kind) => kind,
         Err(error) => return refuse_unread(body, error).await,
@@ -234,6 +232,15 @@ pub(super) async fn with_unseen(app: &Arc<App>, mut error: Error, unseen_max: u3
         checks.extend(rest);
     }
     error
+}
+
+/// Whether a request takes no parameters and has a body of one of these media types; which.
+///
+/// # Errors
+/// [`Code::BadRequest`], [`Code::UnsupportedMediaType`].
+pub(super) fn check_plain(query: Option<&str>, headers: &HeaderMap, types: &[BodyType]) -> Result<BodyType> {
+    QueryParams::parse(query)?.finish()?;
+    BodyType::of(headers, types)
 }
 
 /// An error for a request whose body was not read.

@@ -2,7 +2,6 @@
 
 use super::media::BodyType;
 use super::problem::Answer;
-use super::query_params::QueryParams;
 use super::{App, append, body};
 use axum::Json;
 use axum::body::Body;
@@ -33,9 +32,7 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let checked = QueryParams::parse(query.as_deref())
-        .and_then(QueryParams::finish)
-        .and_then(|()| BodyType::of(&headers, &[BodyType::Ndjson]));
+    let checked = append::check_plain(query.as_deref(), &headers, &[BodyType::Ndjson]);
     if let Err(error) = checked {
         return append::refuse_unread(body, error).await;
     }

@@ -10,8 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use graven_engine::node::{Role, Standing};
-use graven_model::error::Details;
-use graven_model::{Code, Error, Timestamp};
+use graven_model::{Error, Timestamp};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -69,22 +68,6 @@ impl Place {
     }
 }
 
-impl App {
-    /// Whether another node writes.
-    pub(super) fn not_writing(&self) -> bool {
-        self.store.watch_role().is_some_and(|role| *role.borrow() != Role::Writer)
-    }
-
-    /// What an append is told here while another node writes.
-    pub(super) fn not_the_writer(&self) -> Error {
-        let error = Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it");
-        match self.store.standing().map(|standing| standing.writer) {
-            Some(writer) if !writer.is_empty() => error.with(Details::Writer(writer)),
-            _ => error,
-        }
-    }
-}
-
 /// This node
 ///
 /// Its part among the nodes that share a journal, who writes, and how far it is behind. A store whose journal is its own log
@@ -131,9 +114,7 @@ pub(super) async fn take_over(
     body: Body,
 ) -> Answer {
     // The media type keeps a web page of another origin from asking for this.
-    let checked = QueryParams::parse(query.as_deref())
-        .and_then(QueryParams::finish)
-        .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
+    let checked = append::check_plain(query.as_deref(), &headers, &[BodyType::Json]);
     if let Err(error) = checked {
         return append::refuse_unread(body, error).await;
     }

@@ -116,9 +116,7 @@ pub(super) async fn query(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let checked = QueryParams::parse(query.as_deref())
-        .and_then(QueryParams::finish)
-        .and_then(|()| BodyType::of(&headers, &[BodyType::Json]));
+    let checked = append::check_plain(query.as_deref(), &headers, &[BodyType::Json]);
     if let Err(error) = checked {
         return append::refuse_unread(body, error).await;
     }

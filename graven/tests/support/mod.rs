@@ -21,6 +21,14 @@ pub(crate) const GRAVEN: &str = env!("CARGO_BIN_EXE_graven");
 /// No wait in a test is longer; a passing test never waits as long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs a test that waits, on two threads and within [`PATIENCE`].
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(PATIENCE, test).await.expect("the test takes too long");
+    });
+}
+
 /// A running `graven serve`. Dropped, it is killed.
 pub(crate) struct Server {
     child: Child,

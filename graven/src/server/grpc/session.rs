@@ -60,7 +60,7 @@ pub(super) fn open(call: Call) -> Response<Body> {
         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
         patience: None,
         over: false,
-        not_writing: app.not_writing(),
+        not_writing: app.store.takes_appends().is_err(),
         app,
     }))
 }
@@ -129,16 +129,17 @@ impl Session {
             {
                 return false;
             }
-            if self.not_writing && !app.not_writing() {
+            let refusal = if self.not_writing { app.store.takes_appends().err() } else { None };
+            if self.not_writing && refusal.is_none() {
                 let error = Error::new(Code::Unavailable, "this node writes now; begin the session again");
                 self.input = Input::Broken(error);
                 return false;
             }
             match self.messages.poll_next(context) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(Some(held))) if self.not_writing => {
+                Poll::Ready(Ok(Some(held))) if let Some(error) = refusal => {
                     let (correlation, _) = encode::read_request(&held.bytes);
-                    self.wait_for(correlation, Stage::Refused(app.not_the_writer()), held);
+                    self.wait_for(correlation, Stage::Refused(error), held);
                 }
                 Poll::Ready(Ok(Some(held))) if held.bytes.len() <= INLINE_BYTES_MAX => {
                     let (correlation, outcome) = hand_over(&held.bytes, |request| gathered.add(request));
