@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | magic | 4 | `GRV1` |
 //! | kind | 1 | [`Kind`] |
-//! | flags | 1 | bit 0 payload encrypted, bit 1 metadata present, bits 2–3 [`CheckState`], bits 4–7 zero |
+//! | flags | 1 | bit 0 payload encrypted, bit 1 metadata present, bits 2–3 [`CheckState`], bit 4 sealed, bits 5–7 zero |
 //! | position | 8 | the leaf's own index |
 //! | commit time | 8 | microseconds since 1970, signed |
 //! | stream version | 8 | revision in the stream |
@@ -21,6 +21,7 @@
 //! | tags | 2 + 32·n | count, [`name_key`]s in ascending order, none twice |
 //! | payload commitment | 32 | [`payload_commitment`] |
 //! | metadata commitment | 32 | [`metadata_commitment`]; zeros when bit 1 of the flags is clear |
+//! | or, for a [control](Kind::is_control) kind: body | 2 + n | length, what the record says, in clear |
 
 mod decode;
 
@@ -36,6 +37,9 @@ pub const MAGIC: [u8; 4] = *b"GRV1";
 
 /// A leaf must fit a C2SP entry bundle, whose length field has 16 bits.
 pub const LEAF_BYTES_MAX: usize = 65_535;
+
+/// A control record's body at the most: a leaf around it is still within [`LEAF_BYTES_MAX`].
+pub const BODY_BYTES_MAX: usize = 60_000;
 
 /// `occurred at` of an event whose producer gave no time.
 pub const NO_TIME: i64 = i64::MIN;
@@ -61,6 +65,8 @@ pub enum Kind {
     Migration = 6,
     /// Payloads dropped under a retention rule.
     Retention = 7,
+    /// A legal hold that begins or ends.
+    Hold = 8,
 }
 
 impl Kind {
@@ -76,8 +82,16 @@ impl Kind {
             5 => Kind::Tombstone,
             6 => Kind::Migration,
             7 => Kind::Retention,
+            8 => Kind::Hold,
             _ => return None,
         })
+    }
+
+    /// Whether it is a record of the store about the log itself: its body stands in the leaf in clear, where everybody
+    /// who has the leaf can read it, and there are no commitments.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        !matches!(self, Kind::Event | Kind::Tombstone)
     }
 }
 
@@ -114,8 +128,10 @@ impl CheckState {
 pub struct Leaf<'a> {
     /// What kind of record.
     pub kind: Kind,
-    /// The payload is ciphertext.
+    /// The producer said that the payload is ciphertext.
     pub encrypted: bool,
+    /// The store encrypted payload and metadata under the key of the data subject; the commitments are to the ciphertext.
+    pub sealed: bool,
     /// Metadata is present, so `metadata_commitment` counts.
     pub has_metadata: bool,
     /// Outcome of the schema check.
@@ -150,20 +166,32 @@ pub struct Leaf<'a> {
     pub payload_commitment: Hash,
     /// Commitment to the stored metadata bytes; zeros without metadata.
     pub metadata_commitment: Hash,
+    /// What a [control](Kind::is_control) record says; empty for every other kind. It has no commitments: they are zeros.
+    pub body: &'a [u8],
 }
 
 impl Leaf<'_> {
     /// Appends the binary form to `out`.
     ///
     /// # Panics
-    /// If the fields could not be read back: tags that do not ascend, names or tags beyond 65,535, a metadata
-    /// commitment without metadata.
+    /// If the fields could not be read back: tags that do not ascend, names, tags or a body beyond 65,535, a metadata
+    /// commitment without metadata, a body beside commitments.
     pub fn encode(&self, out: &mut Vec<u8>) {
         assert!(self.tags.is_sorted_by(|one, next| one < next), "the tags of a leaf ascend");
         assert!(self.has_metadata || self.metadata_commitment == [0; 32], "no metadata, no commitment to it");
+        let control = self.kind.is_control();
+        assert!(
+            if control {
+                !self.has_metadata && self.payload_commitment == [0; 32]
+            } else {
+                self.body.is_empty()
+            },
+            "a control record has a body, everything else has commitments"
+        );
         out.extend_from_slice(&MAGIC);
         out.push(self.kind as u8);
-        out.push(u8::from(self.encrypted) | u8::from(self.has_metadata) << 1 | (self.check as u8) << 2);
+        let flags = u8::from(self.encrypted) | u8::from(self.has_metadata) << 1 | (self.check as u8) << 2;
+        out.push(flags | u8::from(self.sealed) << 4);
         out.extend_from_slice(&self.position.to_be_bytes());
         out.extend_from_slice(&self.commit_time.to_be_bytes());
         out.extend_from_slice(&self.stream_version.to_be_bytes());
@@ -184,8 +212,14 @@ impl Leaf<'_> {
         for tag in self.tags {
             out.extend_from_slice(tag);
         }
-        out.extend_from_slice(&self.payload_commitment);
-        out.extend_from_slice(&self.metadata_commitment);
+        if control {
+            let length = u16::try_from(self.body.len()).expect("a body is bounded below 65,536 bytes");
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(self.body);
+        } else {
+            out.extend_from_slice(&self.payload_commitment);
+            out.extend_from_slice(&self.metadata_commitment);
+        }
     }
 
     /// Leaf hash of the binary form: [`crate::merkle::leaf_hash`] of [`Leaf::encode`], a fifth faster. `scratch` is

@@ -9,6 +9,7 @@
 //!   one (C2SP tlog-policy).
 //! - [`trie`]: the trie of stream heads, which shows a stream to be whole or not to exist.
 //! - [`chain`]: whether leaves continue the log or a stream, and whether a stream is whole.
+//! - [`control`]: what the log says about itself, in the leaves of control records.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
 
 //!
@@ -37,6 +38,7 @@
 mod base64;
 pub mod chain;
 pub mod checkpoint;
+pub mod control;
 pub mod leaf;
 pub mod merkle;
 pub mod note;

@@ -15,6 +15,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let full = Leaf {
         kind: Kind::Event,
         encrypted: true,
+        sealed: true,
         has_metadata: true,
         check: CheckState::Ok,
         position: 262_199,
@@ -32,10 +33,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         tags: &tags,
         payload_commitment: [7; 32],
         metadata_commitment: [8; 32],
+        body: &[],
     };
     let bare = Leaf {
         kind: Kind::Tombstone,
         encrypted: false,
+        sealed: false,
         has_metadata: false,
         check: CheckState::None,
         occurred_at: NO_TIME,
@@ -45,7 +48,13 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         metadata_commitment: [0; 32],
         ..full.clone()
     };
-    [full, bare]
+    let control = Leaf {
+        kind: Kind::MapRoot,
+        payload_commitment: [0; 32],
+        body: br#"{"size":7}"#,
+        ..bare.clone()
+    };
+    [full, bare, control]
         .into_iter()
         .map(|leaf| {
             let mut bytes = Vec::new();

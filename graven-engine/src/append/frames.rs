@@ -239,6 +239,7 @@ impl<'a> FrameWriter<'a> {
         let leaf = Leaf {
             kind: source.kind,
             encrypted: event.encrypted,
+            sealed: false,
             has_metadata: !event.metadata.is_empty(),
             check: event.schema.check,
             position,
@@ -256,6 +257,7 @@ impl<'a> FrameWriter<'a> {
             tags: tag_keys,
             payload_commitment: hashed.data,
             metadata_commitment: hashed.metadata,
+            body: if source.kind.is_control() { &event.data } else { &[] },
         };
         let hash = if audit.is_on() { leaf.hash(leaf_bytes) } else { Hash::default() };
         head.chain = Some((hash, stream_key));

@@ -16,7 +16,7 @@ pub(crate) const TOMBSTONE_TYPE: &str = "$streamDeleted";
 /// Type of the events of `$$` streams.
 pub(crate) const METADATA_TYPE: &str = "$metadata";
 /// The stream of the store's own control records.
-const AUDIT_STREAM: &str = "$audit";
+pub(crate) const AUDIT_STREAM: &str = "$audit";
 
 /// What an append is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +28,8 @@ pub(crate) enum Operation {
     Delete,
     /// The first stream gets its tombstone.
     Tombstone,
+    /// The store's own record of this kind.
+    Control(Kind),
 }
 
 /// What was computed for an event before its position is known.
@@ -84,14 +86,19 @@ pub(crate) fn prepare(
             .expected(format!("at most {} bytes as stored", limits::APPEND_BYTES_MAX))
             .found(format!("about {frame_bytes_max} bytes")));
     }
-    let hashed = if audit.is_on() {
+    let kind = match operation {
+        Operation::Append | Operation::Delete => Kind::Event,
+        Operation::Tombstone => Kind::Tombstone,
+        Operation::Control(kind) => kind,
+    };
+    // A control record says what it says in clear: there is nothing to commit to.
+    let hashed = if audit.is_on() && !kind.is_control() {
         let mut hashed = draw_seeds(&request, &mut entropy.lock());
         hash(&request, &mut hashed);
         hashed
     } else {
         vec![Hashed::default(); request.events.len()]
     };
-    let kind = if operation == Operation::Tombstone { Kind::Tombstone } else { Kind::Event };
     Ok(Prepared {
         operation,
         source: Source { request, kind, hashed, slots: Vec::new() },
@@ -120,7 +127,7 @@ fn check_shape(operation: Operation, request: &AppendRequest) -> Result<()> {
         if request.streams.len() > 1 && !seen.insert(write.stream.as_str()) {
             return invalid(&format!("the append names stream {:?} twice", write.stream.as_str()));
         }
-        if write.stream.as_str() == AUDIT_STREAM {
+        if write.stream.as_str() == AUDIT_STREAM && !matches!(operation, Operation::Control(_)) {
             return Err(Error::new(
                 Code::InvalidStreamName,
                 "stream \"$audit\" is written by the store alone",
@@ -152,6 +159,11 @@ fn check_event(operation: Operation, metadata_stream: bool, event: &NewEvent) ->
             format!("event type {:?} is not valid", limits::shorten(event_type)),
         )
         .expected(format!("1 to {} bytes without control characters", limits::EVENT_TYPE_BYTES_MAX)));
+    }
+    if matches!(operation, Operation::Control(_)) && event.data.len() > leaf::BODY_BYTES_MAX {
+        return Err(Error::new(Code::EventTooLarge, "what a control record says is too long")
+            .expected(format!("at most {} bytes", leaf::BODY_BYTES_MAX))
+            .found(format!("{} bytes", event.data.len())));
     }
     if operation != Operation::Tombstone && event_type == TOMBSTONE_TYPE {
         return Err(Error::new(

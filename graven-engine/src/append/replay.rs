@@ -236,7 +236,15 @@ fn replay_record(
     if !tags.is_sorted_by(|one, next| one < next) {
         return Ok(Err("it has a tag twice"));
     }
-    let data = leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data);
+    let control = record.kind.is_control();
+    if control && (!record.metadata.is_empty() || record.data.len() > leaf::BODY_BYTES_MAX) {
+        return Ok(Err("it is a control record with metadata, or with a body too long"));
+    }
+    let body = if control { record.data } else { &[] };
+    let data = match control {
+        true => [0; 32],
+        false => leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data),
+    };
     let metadata = if record.metadata.is_empty() {
         [0; 32]
     } else {
@@ -245,6 +253,7 @@ fn replay_record(
     let hash = Leaf {
         kind: record.kind,
         encrypted: record.encrypted,
+        sealed: false,
         has_metadata: !record.metadata.is_empty(),
         check: record.schema.check,
         position: chain.position,
@@ -262,6 +271,7 @@ fn replay_record(
         tags: &tags,
         payload_commitment: data,
         metadata_commitment: metadata,
+        body,
     }
     .hash(scratch);
     let head = names.at(slot);

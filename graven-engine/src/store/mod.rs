@@ -8,7 +8,7 @@ pub(crate) use open::FORMAT_VERSION;
 pub use words::Options;
 
 use crate::append::{
-    Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
+    AUDIT_STREAM, Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
 use crate::env::{Entropy, Env, spawn_named};
@@ -21,7 +21,7 @@ use crate::read::metadata::StreamMetadata;
 use crate::read::{page, streams};
 use bytes::Bytes;
 use graven_model::error::Details;
-use graven_model::event::ContentType;
+use graven_model::event::{ContentType, Kind};
 use graven_model::{
     AppendRequest, Code, Error, EventId, EventRef, Expected, FollowRequest, Frames, NewEvent, Page, PageEnd,
     Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
@@ -417,6 +417,16 @@ impl Store {
     fn metadata_append(&self, stream: &StreamName, expected: Expected, json: Bytes) -> Result<AppendRequest> {
         let event = self.json_event(METADATA_TYPE, json);
         Ok(AppendRequest::to(stream.metadata()?, expected, [event]))
+    }
+
+    /// Appends a record about the log itself to the stream `$audit`. `body`: JSON, which stands in the record's leaf in clear.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub(crate) fn append_control(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
+        let event = self.json_event(event_type, body);
+        let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
+        self.queue(Operation::Control(kind), request)?.wait()
     }
 
     fn json_event(&self, event_type: &str, json: Bytes) -> NewEvent {

@@ -16,6 +16,7 @@ fn log(streams: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let leaf = Leaf {
             kind: if ends { Kind::Tombstone } else { Kind::Event },
             encrypted: false,
+            sealed: false,
             has_metadata: false,
             check: CheckState::None,
             position: position as u64,
@@ -33,6 +34,7 @@ fn log(streams: &[u8]) -> Vec<(u8, Vec<u8>)> {
             tags: &[],
             payload_commitment: [position as u8; 32],
             metadata_commitment: [0; 32],
+            body: &[],
         };
         let mut bytes = Vec::new();
         leaf.encode(&mut bytes);

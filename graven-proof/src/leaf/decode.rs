@@ -47,8 +47,8 @@ pub enum DecodeError {
     /// The tags do not strictly ascend.
     #[error("tag {0} is not above the one before it")]
     TagOrder(usize),
-    /// The metadata flag is clear, but there is a commitment.
-    #[error("there is a metadata commitment, but the flags say there is no metadata")]
+    /// The metadata flag is clear, but there is a commitment; or it is set where there can be no metadata.
+    #[error("flags and commitments do not agree on whether there is metadata")]
     StrayMetadata,
 }
 
@@ -67,12 +67,13 @@ impl<'a> Leaf<'a> {
         }
         let [kind, flags] = reader.array("kind and flags")?;
         let kind = Kind::from_u8(kind).ok_or(DecodeError::Kind(kind))?;
-        if flags >> 4 != 0 {
+        if flags >> 5 != 0 {
             return Err(DecodeError::Flags(flags));
         }
-        let leaf = Leaf {
+        let mut leaf = Leaf {
             kind,
             encrypted: flags & 1 != 0,
+            sealed: flags & 16 != 0,
             has_metadata: flags & 2 != 0,
             check: CheckState::from_bits(flags >> 2),
             position: u64::from_be_bytes(reader.array("position")?),
@@ -88,13 +89,22 @@ impl<'a> Leaf<'a> {
             schema_version: u32::from_be_bytes(reader.array("schema version")?),
             schema_id: u32::from_be_bytes(reader.array("schema id")?),
             tags: reader.tags()?,
-            payload_commitment: reader.array("payload commitment")?,
-            metadata_commitment: reader.array("metadata commitment")?,
+            payload_commitment: [0; 32],
+            metadata_commitment: [0; 32],
+            body: &[],
         };
+        if kind.is_control() {
+            let length = reader.count("body")?;
+            leaf.body = reader.take("body", length)?;
+        } else {
+            leaf.payload_commitment = reader.array("payload commitment")?;
+            leaf.metadata_commitment = reader.array("metadata commitment")?;
+        }
         if reader.at < bytes.len() {
             return Err(DecodeError::TrailingBytes { end: reader.at, extra: bytes.len() - reader.at });
         }
-        if !leaf.has_metadata && leaf.metadata_commitment != [0; 32] {
+        if kind.is_control() && leaf.has_metadata || !leaf.has_metadata && leaf.metadata_commitment != [0; 32]
+        {
             return Err(DecodeError::StrayMetadata);
         }
         Ok(leaf)

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 /// Every field filled, each with bytes of its own.
 fn full(tags: &[Hash]) -> Leaf<'_> {
     Leaf {
-        kind: Kind::Anchor,
+        kind: Kind::Tombstone,
         encrypted: true,
+        sealed: true,
         has_metadata: true,
         check: CheckState::Failed,
         position: 0x0102_0304_0506_0708,
@@ -24,6 +25,19 @@ fn full(tags: &[Hash]) -> Leaf<'_> {
         tags,
         payload_commitment: [0x61; 32],
         metadata_commitment: [0x62; 32],
+        body: &[],
+    }
+}
+
+/// The same as a record of the store about the log.
+fn control<'a>(tags: &'a [Hash], body: &'a [u8]) -> Leaf<'a> {
+    Leaf {
+        kind: Kind::Anchor,
+        has_metadata: false,
+        payload_commitment: [0; 32],
+        metadata_commitment: [0; 32],
+        body,
+        ..full(tags)
     }
 }
 
@@ -42,8 +56,8 @@ fn the_format_does_not_drift() {
     let bytes = encoded(&full(&[[0x71; 32], [0x72; 32]]));
     let wanted = [
         "47525631",
-        "04",
-        "0b",
+        "05",
+        "1b",
         "0102030405060708",
         "1112131415161718",
         "2122232425262728",
@@ -64,7 +78,7 @@ fn the_format_does_not_drift() {
     ]
     .concat();
     assert_eq!(hex(&bytes), wanted);
-    assert_eq!(hex(&leaf_hash(&bytes)), "2bec446d13e92bbca8d308fbcf6d3c3b3e7b28ed60cfdcaea6bf23fcc2a623b2");
+    assert_eq!(hex(&leaf_hash(&bytes)), "f2c61131f7438f458f5971f357b810cc5193f4bf227dc0ab8bedac278f97ddc7");
 }
 
 #[test]
@@ -111,8 +125,8 @@ fn what_encode_does_not_write_is_refused() {
         Leaf::decode(&bytes).map(|_| ()).unwrap_err()
     };
     assert_eq!(altered(0, b'g'), DecodeError::Magic);
-    assert_eq!(altered(4, 8), DecodeError::Kind(8));
-    for bit in 4..8 {
+    assert_eq!(altered(4, 9), DecodeError::Kind(9));
+    for bit in 5..8 {
         assert_eq!(altered(5, 1 << bit), DecodeError::Flags(1 << bit));
     }
     assert_eq!(altered(5, 0), DecodeError::StrayMetadata);
@@ -147,10 +161,34 @@ fn a_leaf_with_unsorted_tags_is_never_written() {
 }
 
 #[test]
+#[should_panic(expected = "a control record has a body")]
+fn a_leaf_with_body_and_commitments_is_never_written() {
+    encoded(&Leaf { kind: Kind::Key, ..full(&[]) });
+}
+
+#[test]
+fn what_a_control_record_says_stands_in_its_leaf() {
+    let leaf = control(&[], b"{\"size\":7}");
+    let bytes = encoded(&leaf);
+    assert!(bytes.ends_with(b"\x00\x0a{\"size\":7}"));
+    assert_eq!(Leaf::decode(&bytes).unwrap(), leaf);
+    let mut with_metadata = bytes.clone();
+    with_metadata[5] |= 2;
+    assert_eq!(Leaf::decode(&with_metadata).unwrap_err(), DecodeError::StrayMetadata);
+    assert!(matches!(
+        Leaf::decode(&bytes[..bytes.len() - 1]),
+        Err(DecodeError::Truncated { field: "body", .. })
+    ));
+}
+
+#[test]
 fn the_largest_leaf_within_the_limits_fits_an_entry_bundle() {
     let tags: Vec<Hash> = (0..64).map(|tag| [tag; 32]).collect();
     let (event_type, content_type) = ("t".repeat(512), "c".repeat(255));
     let leaf = Leaf { event_type: &event_type, content_type: &content_type, ..full(&tags) };
+    assert!(encoded(&leaf).len() <= LEAF_BYTES_MAX);
+    let body = vec![7; BODY_BYTES_MAX];
+    let leaf = Leaf { event_type: &event_type, content_type: &content_type, ..control(&tags, &body) };
     assert!(encoded(&leaf).len() <= LEAF_BYTES_MAX);
 }
 
@@ -163,20 +201,23 @@ prop_compose! {
 proptest! {
     #[test]
     fn a_leaf_reads_back_what_it_was(
-        numbers in (0..8u8, 0..16u8, any::<u64>(), any::<i64>(), any::<u64>(), any::<i64>()),
+        numbers in (0..9u8, 0..32u8, any::<u64>(), any::<i64>(), any::<u64>(), any::<i64>()),
         hashes: [Hash; 5],
         event_id: [u8; 16],
         event_type in ".{0,40}",
         content_type in "[ -~]{0,40}",
         schema in any::<(u32, u32)>(),
         tags in tags(),
+        body in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let (kind, flags, position, commit_time, stream_version, occurred_at) = numbers;
         let [stream_key, prev_stream, prev_global, payload_commitment, metadata_commitment] = hashes;
-        let has_metadata = flags & 2 != 0;
+        let kind = Kind::from_u8(kind).unwrap();
+        let has_metadata = flags & 2 != 0 && !kind.is_control();
         let leaf = Leaf {
-            kind: Kind::from_u8(kind).unwrap(),
+            kind,
             encrypted: flags & 1 != 0,
+            sealed: flags & 16 != 0,
             has_metadata,
             check: CheckState::from_bits(flags >> 2),
             position, commit_time, stream_version, stream_key, prev_stream, prev_global, event_id, occurred_at,
@@ -185,7 +226,8 @@ proptest! {
             schema_version: schema.0,
             schema_id: schema.1,
             tags: &tags,
-            payload_commitment,
+            payload_commitment: if kind.is_control() { [0; 32] } else { payload_commitment },
+            body: if kind.is_control() { &body } else { &[] },
             metadata_commitment: if has_metadata { metadata_commitment } else { [0; 32] },
         };
         let bytes = encoded(&leaf);

@@ -872,6 +872,8 @@ pub enum Kind {
     Migration = 6,
     /// Payloads dropped under a retention rule.
     Retention = 7,
+    /// A legal hold that begins or ends.
+    Hold = 8,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -888,6 +890,7 @@ impl Kind {
             Self::Tombstone => "KIND_TOMBSTONE",
             Self::Migration => "KIND_MIGRATION",
             Self::Retention => "KIND_RETENTION",
+            Self::Hold => "KIND_HOLD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -901,6 +904,7 @@ impl Kind {
             "KIND_TOMBSTONE" => Some(Self::Tombstone),
             "KIND_MIGRATION" => Some(Self::Migration),
             "KIND_RETENTION" => Some(Self::Retention),
+            "KIND_HOLD" => Some(Self::Hold),
             _ => None,
         }
     }

@@ -143,7 +143,7 @@ fn strange(why: String) -> Error {
 }
 
 /// Names of the kinds, as the server writes them.
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 8] = [
     ("map-root", Kind::MapRoot),
     ("erasure", Kind::Erasure),
     ("key", Kind::Key),
@@ -151,6 +151,7 @@ const KINDS: [(&str, Kind); 7] = [
     ("tombstone", Kind::Tombstone),
     ("migration", Kind::Migration),
     ("retention", Kind::Retention),
+    ("hold", Kind::Hold),
 ];
 
 fn check_state(name: &str) -> Result<CheckState> {

@@ -221,6 +221,7 @@ fn kind_name(kind: Kind) -> Option<&'static str> {
         Kind::Tombstone => Some("tombstone"),
         Kind::Migration => Some("migration"),
         Kind::Retention => Some("retention"),
+        Kind::Hold => Some("hold"),
     }
 }
 

@@ -69,6 +69,7 @@ enum Kind {
     Tombstone,
     Migration,
     Retention,
+    Hold,
 }
 
 /// A registered schema, and what the check against it said.
