@@ -10,6 +10,7 @@
 //! - [`trie`]: the trie of stream heads, which shows a stream to be whole or not to exist.
 //! - [`chain`]: whether leaves continue the log or a stream, and whether a stream is whole.
 //! - [`control`]: what the log says about itself, in the leaves of control records.
+//! - [`finding`]: what a check of a log can find, and its report.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
 
 //!
@@ -39,6 +40,7 @@ mod base64;
 pub mod chain;
 pub mod checkpoint;
 pub mod control;
+pub mod finding;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
