@@ -166,6 +166,13 @@ codes! {
     InvalidConfig = 1600 "invalid-config" 500 exit 2: "correct the setting named in the message";
     /// A non-loopback address without the flag that allows it.
     InsecureListen = 1601 "insecure-listen" 500 exit 5: "listen on 127.0.0.1, or give --insecure if the network is trusted";
+
+    /// Two signed heads of one log do not follow from one another: its history was rewritten, or went back.
+    InconsistentHistory = 1790 "inconsistent-history" 409 exit 7: "keep both checkpoints: together they prove it; ask others which one they know";
+    /// A proof, or the checkpoint it stands on, does not verify.
+    ProofInvalid = 1791 "proof-invalid" 400 exit 7: "get the proof again; check that the verifier key is the right log's";
+    /// A verification runs already.
+    VerificationRunning = 1792 "verification-running" 409 exit 6 retryable: "wait for it; `graven audit status` tells how far it is";
 }
 
 impl Code {
