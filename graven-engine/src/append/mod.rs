@@ -20,7 +20,7 @@ pub(crate) use frames::{Chain, LogCursor, log_tag, seed};
 pub(crate) use names::Names;
 pub(crate) use path::WritePath;
 pub(crate) use prepare::{AUDIT_STREAM, METADATA_TYPE, Operation, Prepared, TOMBSTONE_TYPE, prepare};
-pub(crate) use replay::{Recovery, Witness, hex, recover, replay_frame};
+pub(crate) use replay::{LeafPlace, Recovery, Witness, hex, leaf_of, recover, replay_frame};
 pub(crate) use shared::Shared;
 pub(crate) use writer::{Author, Writer};
 

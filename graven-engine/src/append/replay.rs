@@ -188,6 +188,57 @@ pub(crate) fn replay_frame(
     Ok(())
 }
 
+/// What a leaf says that its record does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeafPlace {
+    pub(crate) position: u64,
+    pub(crate) commit_time: i64,
+    /// Keyed hash of the stream's name.
+    pub(crate) stream_key: Hash,
+    /// Leaf hash of the stream's event before, or its genesis.
+    pub(crate) prev_stream: Hash,
+    /// Leaf hash of the position before, or the log's genesis.
+    pub(crate) prev_global: Hash,
+}
+
+/// The leaf of a stored record at its place. `tags`: keyed hashes of its tags and of its data subject, ascending. Hashes
+/// payload and metadata.
+pub(crate) fn leaf_of<'a>(record: &Record<'a>, place: &LeafPlace, tags: &'a [Hash]) -> Leaf<'a> {
+    let control = record.kind.is_control();
+    let data = match control {
+        true => [0; 32],
+        false => leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data),
+    };
+    let metadata = if record.metadata.is_empty() {
+        [0; 32]
+    } else {
+        leaf::metadata_commitment(&leaf::salt(&record.metadata_seed, &record.id), record.metadata)
+    };
+    Leaf {
+        kind: record.kind,
+        encrypted: record.encrypted,
+        sealed: false,
+        has_metadata: !record.metadata.is_empty(),
+        check: record.schema.check,
+        position: place.position,
+        commit_time: place.commit_time,
+        stream_version: record.revision,
+        stream_key: place.stream_key,
+        prev_stream: place.prev_stream,
+        prev_global: place.prev_global,
+        event_id: record.id,
+        occurred_at: record.occurred_at.unwrap_or(leaf::NO_TIME),
+        event_type: record.event_type,
+        content_type: record.content_type(),
+        schema_version: record.schema.version,
+        schema_id: record.schema.id,
+        tags,
+        payload_commitment: data,
+        metadata_commitment: metadata,
+        body: if control { record.data } else { &[] },
+    }
+}
+
 /// Recomputes a record's leaf hash and moves its stream's head on. The inner error says why no append can have written
 /// the record: a checksum that holds proves nothing about who made it.
 fn replay_record(
@@ -236,44 +287,17 @@ fn replay_record(
     if !tags.is_sorted_by(|one, next| one < next) {
         return Ok(Err("it has a tag twice"));
     }
-    let control = record.kind.is_control();
-    if control && (!record.metadata.is_empty() || record.data.len() > leaf::BODY_BYTES_MAX) {
+    if record.kind.is_control() && (!record.metadata.is_empty() || record.data.len() > leaf::BODY_BYTES_MAX) {
         return Ok(Err("it is a control record with metadata, or with a body too long"));
     }
-    let body = if control { record.data } else { &[] };
-    let data = match control {
-        true => [0; 32],
-        false => leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data),
-    };
-    let metadata = if record.metadata.is_empty() {
-        [0; 32]
-    } else {
-        leaf::metadata_commitment(&leaf::salt(&record.metadata_seed, &record.id), record.metadata)
-    };
-    let hash = Leaf {
-        kind: record.kind,
-        encrypted: record.encrypted,
-        sealed: false,
-        has_metadata: !record.metadata.is_empty(),
-        check: record.schema.check,
+    let place = LeafPlace {
         position: chain.position,
         commit_time: header.commit_time,
-        stream_version: record.revision,
         stream_key,
         prev_stream,
         prev_global: chain.last_leaf,
-        event_id: record.id,
-        occurred_at: record.occurred_at.unwrap_or(leaf::NO_TIME),
-        event_type: record.event_type,
-        content_type: record.content_type(),
-        schema_version: record.schema.version,
-        schema_id: record.schema.id,
-        tags: &tags,
-        payload_commitment: data,
-        metadata_commitment: metadata,
-        body,
-    }
-    .hash(scratch);
+    };
+    let hash = leaf_of(record, &place, &tags).hash(scratch);
     let head = names.at(slot);
     head.chain = Some((hash, stream_key));
     if record.kind == Kind::Tombstone {
