@@ -167,6 +167,21 @@ codes! {
     /// A non-loopback address without the flag that allows it.
     InsecureListen = 1601 "insecure-listen" 500 exit 5: "listen on 127.0.0.1, or give --insecure if the network is trusted";
 
+    /// The log ends before a checkpoint that was signed for it: an older copy was put in its place.
+    RollbackDetected = 1700 "rollback-detected" 409 exit 7: "put the newer data back; what others hold a signed checkpoint of must not be lost";
+    /// The log has not as many events as the proof is asked for.
+    SizeNotReached = 1702 "size-not-reached" 404 exit 3: "ask for a size the log has reached";
+    /// There is no key to sign checkpoints with.
+    NoSigningKey = 1703 "no-signing-key" 503 exit 6: "mount the directory with the log's keys";
+    /// A checkpoint's signature is not that of the log's keys.
+    CheckpointSignatureInvalid = 1704 "checkpoint-signature-invalid" 409 exit 7: "put the file named in the message back as it was written";
+    /// Others than the user that runs graven may read the keys.
+    KeysExposed = 1705 "keys-exposed" 500 exit 5: "take everybody else's rights away: chmod 700 on the directory, chmod 600 on the files in it";
+    /// The key is that of another log, or does not read.
+    WrongKey = 1706 "wrong-key" 409 exit 2: "use the keys directory of this log";
+    /// There are more streams than one seal covers.
+    TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
+
     /// Two signed heads of one log do not follow from one another: its history was rewritten, or went back.
     InconsistentHistory = 1790 "inconsistent-history" 409 exit 7: "keep both checkpoints: together they prove it; ask others which one they know";
     /// A proof, or the checkpoint it stands on, does not verify.

@@ -83,6 +83,15 @@ pub const STREAM_LIST_MAX: u32 = 10_000;
 /// Milliseconds a read waits for the position it wants to see. [`crate::Code::NotYetThere`]
 pub const MIN_POSITION_WAIT_MS: u64 = 5_000;
 
+/// Checkpoints answered by one call. [`crate::Code::InvalidLimit`]
+pub const CHECKPOINT_LIST_MAX: usize = 1_000;
+
+/// Keys a log has had, those no longer in use among them: some three hundred years of one each quarter.
+pub const LOG_KEYS_MAX: usize = 1_000;
+
+/// Streams a seal covers: the trie over them takes 140 bytes each, 2.8 GB in memory. [`crate::Code::TooManyStreams`]
+pub const SEALED_STREAMS_MAX: usize = 20_000_000;
+
 /// Names (types, categories) the statistics count one by one; what comes later is counted as `(other)`.
 pub const STATISTICS_NAMES_MAX: usize = 10_000;
 
