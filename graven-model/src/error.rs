@@ -182,8 +182,6 @@ codes! {
     /// There are more streams than one seal covers.
     TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
 
-    /// Two signed heads of one log do not follow from one another: its history was rewritten, or went back.
-    InconsistentHistory = 1790 "inconsistent-history" 409 exit 7: "keep both checkpoints: together they prove it; ask others which one they know";
     /// A proof, or the checkpoint it stands on, does not verify.
     ProofInvalid = 1791 "proof-invalid" 400 exit 7: "get the proof again; check that the verifier key is the right log's";
     /// A verification runs already.
