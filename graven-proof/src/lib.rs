@@ -12,6 +12,7 @@
 //! - [`control`]: what the log says about itself, in the leaves of control records.
 //! - [`finding`]: what a check of a log can find, and its report.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
+//! - [`witness`]: what a log and its witnesses say to each other, and how a witness decides (C2SP tlog-witness).
 
 //!
 //! What someone does who was handed a leaf and a proof, and knows by other means whom to trust:
@@ -49,6 +50,7 @@ mod sha256;
 pub mod tiles;
 pub mod tlog_proof;
 pub mod trie;
+pub mod witness;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

@@ -168,6 +168,11 @@ impl VerifierKey {
         self.key.as_bytes()
     }
 
+    /// When this key, which is one for cosignatures, signed the text; `None` if it did not.
+    pub(crate) fn cosigned_at(&self, text: &str, signature: &Signature) -> Option<u64> {
+        self.verify(text, signature).flatten()
+    }
+
     /// Whether this key made this signature of the text, and when, if it says so. `None` if it did not.
     pub(super) fn verify(&self, text: &str, signature: &Signature) -> Option<Option<u64>> {
         let holds = |message: &[u8], bytes: &[u8; 64]| {
