@@ -169,6 +169,8 @@ codes! {
 
     /// The log ends before a checkpoint that was signed for it: an older copy was put in its place.
     RollbackDetected = 1700 "rollback-detected" 409 exit 7: "put the newer data back; what others hold a signed checkpoint of must not be lost";
+    /// Two signed heads of one log do not follow from one another: its history was rewritten.
+    InconsistentHistory = 1701 "inconsistent-history" 409 exit 7: "keep both checkpoints: together they prove it; ask others which one they know";
     /// The log has not as many events as the proof is asked for.
     SizeNotReached = 1702 "size-not-reached" 404 exit 3: "ask for a size the log has reached";
     /// There is no key to sign checkpoints with.
