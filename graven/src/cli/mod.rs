@@ -4,6 +4,7 @@
 //! ([`graven_model::Code`]); see `docs/cli.md`.
 
 mod append;
+mod audit;
 mod backup;
 mod client;
 mod confirm;
@@ -105,6 +106,9 @@ enum Command {
     /// Look at a journal that several nodes share, take it over, try a database out for it
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Ask for proofs of what the log holds, check them, seal and verify
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Check the machine, the settings, the data directory and the server
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -146,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args),
         Command::Journal(command) => journal::run(&command, &global),
+        Command::Audit(command) => audit::run(&command, &global),
         Command::Doctor(args) => doctor::run(&args, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();
