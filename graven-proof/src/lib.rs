@@ -12,6 +12,7 @@
 //! - [`control`]: what the log says about itself, in the leaves of control records.
 //! - [`finding`]: what a check of a log can find, and its report.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
+//! - [`timestamp`]: asking a timestamp authority about a checkpoint, and what it answers (RFC 3161).
 //! - [`witness`]: what a log and its witnesses say to each other, and how a witness decides (C2SP tlog-witness).
 
 //!
@@ -48,6 +49,7 @@ pub mod note;
 pub mod policy;
 mod sha256;
 pub mod tiles;
+pub mod timestamp;
 pub mod tlog_proof;
 pub mod trie;
 pub mod witness;
