@@ -184,6 +184,21 @@ codes! {
     /// There are more streams than one seal covers.
     TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
 
+    /// The witness does not know the log.
+    UnknownLog = 1760 "unknown-log" 404 exit 3: "start the witness with the log's verifier key: --log VKEY";
+    /// A checkpoint is not signed by a key the witness knows for its log.
+    ForeignSignature = 1761 "foreign-signature" 403 exit 5: "start the witness with the key the log signs with now";
+    /// The witness cosigned another size, or another root of the same size.
+    WitnessConflict = 1762 "witness-conflict" 409 exit 4: "send the proof from the size the witness names; two roots of one size are two histories";
+    /// A checkpoint does not continue what the witness cosigned.
+    NotContinued = 1763 "not-continued" 422 exit 7: "keep the checkpoint and the one the witness cosigned: together they show two histories";
+    /// A witness or a timestamp authority gave no usable answer.
+    AnchorFailed = 1764 "anchor-failed" 502 exit 6 retryable: "check the URL and the key of the witness or authority; the server goes on trying";
+    /// A witness cosigned another history of this log than the store has.
+    WitnessContradicts = 1765 "witness-contradicts" 409 exit 7: "stop writing and compare with what the witness cosigned: this store was rolled back or rewritten, or another one runs with its key";
+    /// The events since the last witnessed checkpoint wait for a witness too long, and the store is not to go on without.
+    Unwitnessed = 1766 "unwitnessed" 503 exit 6 retryable: "bring the witnesses back, or set audit.witness_mode to queue";
+
     /// A proof, or the checkpoint it stands on, does not verify.
     ProofInvalid = 1791 "proof-invalid" 400 exit 7: "get the proof again; check that the verifier key is the right log's";
     /// A verification runs already.

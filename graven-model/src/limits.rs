@@ -110,6 +110,15 @@ pub const HTTP_BODIES_BYTES_MAX: usize = 256 << 20;
 /// Bytes of one line of an import file: one maximal event in JSON with its base64 overhead.
 pub const IMPORT_LINE_BYTES_MAX: usize = 24 << 20;
 
+/// Keys of logs a witness knows: more are another witness's. [`crate::Code::InvalidConfig`]
+pub const WITNESS_LOGS_MAX: usize = 256;
+
+/// Connections of a witness at a time: a log sends a checkpoint every few seconds over one.
+pub const WITNESS_CONNECTIONS_MAX: usize = 256;
+
+/// Witnesses a server sends its checkpoints to: each has a thread. [`crate::Code::InvalidConfig`]
+pub const WITNESSES_MAX: usize = 16;
+
 /// Text from outside, cut for an error message.
 #[must_use]
 pub fn shorten(text: &str) -> &str {
