@@ -9,7 +9,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -148,6 +148,29 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// As [`Disk::create_dir`], for nobody but the user the process runs as: mode 0700 on a real disk.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn create_private_dir(&self, dir: &Path) -> io::Result<()> {
+        self.create_dir(dir)
+    }
+    /// A new file for nobody but the user the process runs as: mode 0600 on a real disk, where a file that is there is an
+    /// error.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, Open::Create)
+    }
+    /// Whether nobody else may read or write a file or directory, or be in its group and do so.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(true)
+    }
     /// Renames a file, replacing what is there.
     ///
     /// # Errors
@@ -290,6 +313,19 @@ impl Disk for RealDisk {
         fs::create_dir_all(dir)
     }
 
+    fn create_private_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    }
+
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.mode() & 0o077 == 0)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -384,6 +420,34 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
     file.sync_data()?;
     disk.rename(&temporary, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// [`replace_file`] for what nobody but the user may read.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn replace_private_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(path);
+    match disk.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create_private(&temporary)?;
+    file.write_at(bytes, 0)?;
+    file.sync_data()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Overwrites a file with zeros, durably. On a disk that writes elsewhere what is overwritten, the old bytes may live on.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn write_zeros(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let file = disk.open(path, Open::Write)?;
+    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+    file.write_at(&vec![0; len], 0)?;
+    file.sync_data()
 }
 
 /// Reads a whole file.

@@ -67,7 +67,7 @@
 //! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
 
 mod append;
-mod audit;
+pub mod audit;
 pub mod env;
 mod index;
 pub mod journal;

@@ -1,6 +1,16 @@
-//! The audit tree on disk. The log's frames say size and root; what is here is derived from the log and can be built
-//! again from it.
+//! The audit trail: the tree's hashes on disk, signed checkpoints of it, proofs, and seals of all streams.
+//!
+//! The log's frames say size and root; the tiles are derived from the log and can be built again from it. What is signed is
+//! kept for ever and never signed twice. Nothing here is on the path of an append.
 
+mod checkpoints;
+mod high_water;
+mod keys;
+mod prove;
+mod signer;
 mod tiles;
+mod trail;
 
+pub use checkpoints::StoredCheckpoint;
 pub(crate) use tiles::Tiles;
+pub use trail::Trail;

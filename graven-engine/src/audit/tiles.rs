@@ -12,6 +12,7 @@ use crate::env::{Disk, DiskFile, Env, Open};
 use graven_model::{Code, Error, Result};
 use graven_proof::Hash;
 use graven_proof::merkle::{Frontier, TILE_WIDTH, root_of};
+use graven_proof::tiles::Tile;
 use parking_lot::{Mutex, RwLock};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -269,6 +270,22 @@ impl Tiles {
             return Err(Error::new(Code::Internal, format!("the tree has no hash {index} on level {level}")));
         }
         self.complete_hash(level, index)
+    }
+
+    /// The hashes of a tile, all of which the tree has.
+    ///
+    /// # Errors
+    /// As [`Tiles::leaf`].
+    pub(crate) fn tile(&self, tile: &Tile) -> Result<Vec<Hash>> {
+        let (level, width) = (usize::from(tile.level), u64::from(tile.width));
+        let end = tile.first().checked_add(width).filter(|end| *end <= complete(self.size(), level));
+        if end.is_none() {
+            return Err(Error::new(
+                Code::Internal,
+                format!("the tree has no tile {} of {width} hashes on level {level}", tile.index),
+            ));
+        }
+        self.range(level, tile.first(), usize::from(tile.width))
     }
 
     /// The right edge of the tree of the first `size` leaves: at most 255 hashes a level are read.

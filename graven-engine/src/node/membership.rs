@@ -90,6 +90,10 @@ impl Membership {
         self.standing.lock().clone()
     }
 
+    pub(crate) fn is_writer(&self) -> bool {
+        self.standing.lock().role == Role::Writer
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
     }

@@ -66,7 +66,7 @@ pub(super) fn start(mut feed: Feed, node: NodeOptions, begin: Begin, options: &O
         }
     };
     let member = Arc::new(Membership::new(node.address, Arc::clone(feed.keeper()), standing));
-    let store = feed.replica().store(Arc::clone(&member))?;
+    let store = feed.replica().store(Arc::clone(&member), options)?;
     let node = Node {
         shared: Arc::clone(feed.shared()),
         member: Arc::clone(&member),

@@ -19,6 +19,7 @@ pub(crate) use keeper::Keeper;
 pub use keeper::SYNC_BYTES;
 
 use crate::append::{Chain, Names, Pending, Shared, Witness, log_tag, replay_frame};
+use crate::audit::Trail;
 use crate::env::Env;
 use crate::index::Index;
 use crate::log::frame::{self, Header};
@@ -273,7 +274,7 @@ impl Replica {
             }
             let end = at + header.length as usize;
             let whole = bytes.get(at..end).ok_or_else(|| damaged("the last frame is cut off"))?;
-            if frame::body_crc(&whole[frame::HEADER_BYTES..], header.count) != Some(header.body_crc)
+            if frame::body_crc(&whole[header.header_bytes()..], header.count) != Some(header.body_crc)
                 || !records_intact(&header, whole)
             {
                 return Err(damaged("a checksum does not hold"));
@@ -389,11 +390,13 @@ impl Replica {
     }
 
     /// A store that reads what is here, as it comes. Index and directory are the store's to close from then on. Once.
-    pub(crate) fn store(&mut self, node: Arc<Membership>) -> Result<Store> {
+    pub(crate) fn store(&mut self, node: Arc<Membership>, options: &Options) -> Result<Store> {
         let entropy = (self.shared.env.entropy(0))
             .map_err(|error| Error::io("randomness of the operating system", &error))?;
         let lock = self.lock.take().expect("a copy becomes the copy of one store");
-        Ok(Store::over(Arc::clone(&self.shared), self.identity.clone(), entropy, lock, Some(node)))
+        let origin = &self.identity.origin;
+        let trail = Trail::open(&self.shared, &self.dir, origin, options, Some(Arc::clone(&node)))?;
+        Ok(Store::over(Arc::clone(&self.shared), self.identity.clone(), entropy, trail, lock, Some(node)))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -4,13 +4,14 @@ pub(crate) mod open;
 mod shared_interface;
 mod words;
 
-pub(crate) use open::FORMAT_VERSION;
+pub(crate) use open::{CHECKPOINTS_FILE, FORMAT_VERSION, KEYS_DIR};
 pub use words::Options;
 
 use crate::append::{
     AUDIT_STREAM, Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
+use crate::audit::Trail;
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
@@ -46,6 +47,7 @@ struct Inner {
     path: OnceLock<Arc<WritePath>>,
     identity: Identity,
     entropy: Mutex<Entropy>,
+    trail: Trail,
     /// Those that serve the path.
     threads: Mutex<Vec<JoinHandle<()>>>,
     node: Option<Arc<Membership>>,
@@ -79,6 +81,7 @@ impl Store {
         let recovered = open_parts(&env, dir, &options, &identity)?;
         let Recovered { sources, chain, tally, names } = recovered;
         let shared = Arc::new(Shared::new(env.clone(), sources, &chain, tally));
+        let trail = Trail::open(&shared, dir, &identity.origin, &options, None)?;
         let journal = LocalJournal::new(
             Arc::clone(&shared.sources.log),
             chain.log_tag,
@@ -96,7 +99,7 @@ impl Store {
             options.index_flush_events,
         );
         let path = WritePath::new(Arc::clone(&shared), writer, Box::new(journal), true);
-        let store = Store::over(shared, identity, entropy, lock, None);
+        let store = Store::over(shared, identity, entropy, trail, lock, None);
         store.inner.begin_writing(path);
         Ok(store)
     }
@@ -106,6 +109,7 @@ impl Store {
         shared: Arc<Shared>,
         identity: Identity,
         entropy: Entropy,
+        trail: Trail,
         lock: Box<dyn Send + Sync>,
         node: Option<Arc<Membership>>,
     ) -> Store {
@@ -115,6 +119,7 @@ impl Store {
                 path: OnceLock::new(),
                 identity,
                 entropy: Mutex::new(entropy),
+                trail,
                 threads: Mutex::default(),
                 node,
                 lock: Mutex::new(Some(lock)),
@@ -474,6 +479,12 @@ impl Store {
         Position(self.inner.shared.head())
     }
 
+    /// The audit trail: checkpoints, proofs, tiles, leaves.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        self.inner.trail.clone()
+    }
+
     /// The head as it moves.
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Position> {
@@ -574,6 +585,7 @@ impl Inner {
         let threads = std::mem::take(&mut *self.threads.lock());
         let panicked = threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
         let kept = self.node.as_ref().map_or(Ok(()), |node| node.settle());
+        self.trail.close();
         let index = self.shared.sources.index.close();
         self.shared.close();
         drop(lock);

@@ -68,6 +68,9 @@ const LOCK_FILE: &str = "graven.lock";
 pub(crate) const LOG_DIR: &str = "log";
 pub(crate) const INDEX_DIR: &str = "index";
 const AUDIT_DIR: &str = "audit";
+/// Keys, unless they are kept elsewhere.
+pub(crate) const KEYS_DIR: &str = "keys";
+pub(crate) const CHECKPOINTS_FILE: &str = "checkpoints.log";
 
 /// Makes sure that the directory is ours to use, and locks it.
 pub(crate) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send + Sync>> {
@@ -79,7 +82,8 @@ pub(crate) fn enter(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn Send 
     };
     let known = |name: &String| {
         let name = name.strip_suffix(".tmp").unwrap_or(name);
-        [IDENTITY_FILE, LOCK_FILE, LOG_DIR, INDEX_DIR, AUDIT_DIR, MARK_FILE].contains(&name)
+        [IDENTITY_FILE, LOCK_FILE, LOG_DIR, INDEX_DIR, AUDIT_DIR, MARK_FILE, KEYS_DIR, CHECKPOINTS_FILE]
+            .contains(&name)
     };
     if !names.iter().any(|name| name == IDENTITY_FILE) {
         if let Some(foreign) = names.iter().find(|name| !known(name)) {

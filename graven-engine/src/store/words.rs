@@ -1,6 +1,8 @@
 //! How a store is opened.
 
 use crate::env::Env;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -19,6 +21,16 @@ pub struct Options {
     pub create: bool,
     /// Origin of a new store's tree, `<host>/<name>`; the log's UUID is added. Fixed for the life of the store.
     pub origin: String,
+    /// Directory of the keys that sign checkpoints; `keys` in the store's directory by default. Better on another volume.
+    pub keys_dir: Option<PathBuf>,
+    /// File that remembers the newest checkpoint, so that an older copy of the store is noticed; `high-water` in the keys
+    /// directory by default. Best where the store's user can only write it through the store.
+    pub high_water: Option<PathBuf>,
+    /// Sign a checkpoint this often if the head has moved, and when the store is closed; only on demand by default.
+    pub checkpoint_interval: Option<Duration>,
+    /// Seal the heads of all streams into the log this often if there is anything new, and when the store is closed; only on
+    /// demand by default.
+    pub seal_interval: Option<Duration>,
     /// Leave the audit trail out of what is appended, to measure what it costs. The store is lost when it is closed: every
     /// start refuses it.
     #[cfg(feature = "measure-without-audit")]
@@ -35,6 +47,10 @@ impl Default for Options {
             env: Env::real(),
             create: true,
             origin: "localhost/graven".to_owned(),
+            keys_dir: None,
+            high_water: None,
+            checkpoint_interval: None,
+            seal_interval: None,
             #[cfg(feature = "measure-without-audit")]
             without_audit: false,
         }
