@@ -34,6 +34,7 @@
 //! | `gravenmetadatab64` | the same where it is not UTF-8 |
 //! | `graventime` | `occurred_at` in microseconds, for years RFC 3339 cannot say |
 //! | `gravenkind` | a record that is no plain event (a tombstone); not accepted back |
+//! | `gravenerased` | `true`: the payload was erased; not accepted back |
 
 mod attributes;
 mod intern;

@@ -130,6 +130,8 @@ pub struct StoredEvent {
     pub committed_at: Timestamp,
     /// What kind of record it is; [`Kind::Event`] for everything a producer wrote.
     pub kind: Kind,
+    /// The payload was erased: `event.data` is empty, and so is whatever else was erased with it.
+    pub erased: bool,
     /// What the producer handed in.
     pub event: NewEvent,
 }

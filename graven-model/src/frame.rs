@@ -3,16 +3,21 @@
 //! A frame is one atomic append. Its header carries the checksum of the frame before it and, in the last frame of a batch,
 //! the Merkle root after its last event. A record is one event and can be read, checked and placed on its own: its checksum
 //! covers its position, and it says how far back its frame begins.
+//!
+//! A frame from which something was erased is a *rewritten* one: its records are shorter, and before them stands the header
+//! it was written with, unchanged, so that everything that names the frame by its checksum still does.
 
 mod record;
+mod rewrite;
 mod tags;
 #[cfg(test)]
 mod tests;
 
 pub use record::{
-    NewRecord, Record, RecordHead, SaltedName, Secrets, body_crc, encode_record, record_bytes_max,
+    NewRecord, Record, RecordHead, SaltedName, Secrets, Subject, body_crc, encode_record, record_bytes_max,
     record_intact,
 };
+pub use rewrite::{Erase, rewrite};
 pub use tags::Tags;
 
 use crate::error::{Code, Error, Result};
@@ -21,12 +26,18 @@ use crate::names::Names;
 use bytes::Bytes;
 use graven_proof::Hash;
 
-/// Bytes of a frame header.
+/// Bytes of a frame header as an append writes it.
 pub const HEADER_BYTES: usize = 84;
+/// Bytes of the header of a rewritten frame: the most a header takes.
+pub const HEADER_BYTES_MAX: usize = REWRITTEN_BYTES + HEADER_BYTES;
+/// Bytes a rewritten frame has before the header it was written with: magic, checksum, length, checksum of the records.
+const REWRITTEN_BYTES: usize = 16;
 /// Bytes before a record's body: length, checksum, distance to the frame.
 pub const RECORD_HEAD_BYTES: usize = 12;
-/// First four bytes of every frame.
+/// First four bytes of a frame.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
+/// First four bytes of a rewritten frame.
+pub const REWRITTEN_MAGIC: u32 = u32::from_le_bytes(*b"GFS1");
 /// Stands where a frame has no root; SHA-256 of nothing anybody will find.
 const NO_ROOT: Hash = [0; 32];
 /// Largest frame: the largest append plus what the envelope of its events may take.
@@ -35,9 +46,9 @@ pub const FRAME_BYTES_MAX: usize = u32::MAX as usize >> 2;
 /// The fixed part of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of the whole frame.
+    /// Bytes of the whole frame, as it is stored.
     pub length: u32,
-    /// Checksum over every record's length and checksum, in order.
+    /// Checksum over every record's length and checksum, in order, as they are stored.
     pub body_crc: u32,
     /// Header checksum of the frame before, or the log's seed.
     pub previous: u32,
@@ -56,8 +67,19 @@ pub struct Header {
     /// Merkle root over all events up to and with this frame. The last frame of a batch has it; for the others it would
     /// be a hash a level of the tree that nobody asks for.
     pub root: Option<Hash>,
-    /// Checksum of this header.
+    /// Checksum of the header as it was written: what the next frame names as the one before it.
     pub crc: u32,
+    /// In a rewritten frame, what the header said before.
+    pub original: Option<Original>,
+}
+
+/// What a frame was when it was written, before something in it was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// Bytes of the whole frame.
+    pub length: u32,
+    /// Checksum over every record's length and checksum, in order.
+    pub body_crc: u32,
 }
 
 impl Header {
@@ -73,11 +95,20 @@ impl Header {
         self.first - u64::from(self.batch_offset)
     }
 
-    /// Writes the header with its checksum and returns that checksum.
+    /// Bytes before the first record.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        if self.original.is_some() { HEADER_BYTES_MAX } else { HEADER_BYTES }
+    }
+
+    /// Writes the header an append writes, with its checksum, and returns that checksum. For a rewritten frame this is the
+    /// header that is kept.
     pub fn encode(&self, out: &mut [u8; HEADER_BYTES]) -> u32 {
+        let Original { length, body_crc } =
+            self.original.unwrap_or(Original { length: self.length, body_crc: self.body_crc });
         out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        out[8..12].copy_from_slice(&self.length.to_le_bytes());
-        out[12..16].copy_from_slice(&self.body_crc.to_le_bytes());
+        out[8..12].copy_from_slice(&length.to_le_bytes());
+        out[12..16].copy_from_slice(&body_crc.to_le_bytes());
         out[16..20].copy_from_slice(&self.previous.to_le_bytes());
         out[20..24].copy_from_slice(&self.log.to_le_bytes());
         out[24..28].copy_from_slice(&self.epoch.to_le_bytes());
@@ -91,9 +122,24 @@ impl Header {
         crc
     }
 
-    /// Reads a header; `None` if it is not one: wrong magic, checksum or impossible numbers.
+    /// Reads a header of either form; `None` if it is not one: wrong magic, checksum or impossible numbers.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Header> {
+        if bytes.get(..4)? != REWRITTEN_MAGIC.to_le_bytes() {
+            return Header::as_written(bytes).filter(Header::is_possible);
+        }
+        let bytes = bytes.get(..HEADER_BYTES_MAX)?;
+        let word = |at: usize| bytes[at..at + 4].try_into().map(u32::from_le_bytes).expect("four bytes");
+        if crc32c::crc32c(&bytes[8..]) != word(4) {
+            return None;
+        }
+        let kept = Header::as_written(&bytes[REWRITTEN_BYTES..]).filter(Header::is_possible)?;
+        let original = Original { length: kept.length, body_crc: kept.body_crc };
+        let header = Header { length: word(8), body_crc: word(12), original: Some(original), ..kept };
+        header.is_possible().then_some(header)
+    }
+
+    fn as_written(bytes: &[u8]) -> Option<Header> {
         let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
         if u32_at(bytes, 0) != MAGIC {
             return None;
@@ -102,7 +148,7 @@ impl Header {
         if crc32c::crc32c(&bytes[8..]) != crc {
             return None;
         }
-        let header = Header {
+        Some(Header {
             length: u32_at(bytes, 8),
             body_crc: u32_at(bytes, 12),
             previous: u32_at(bytes, 16),
@@ -114,13 +160,16 @@ impl Header {
             batch_offset: u32_at(bytes, 48),
             root: Some(bytes[52..84].try_into().expect("32 bytes")).filter(|root| *root != NO_ROOT),
             crc,
-        };
-        let possible = header.count > 0
-            && u64::from(header.batch_offset) <= header.first
-            && header.first.checked_add(u64::from(header.count)).is_some()
-            && header.length as usize >= HEADER_BYTES + header.count as usize * RECORD_HEAD_BYTES
-            && header.length as usize <= FRAME_BYTES_MAX;
-        possible.then_some(header)
+            original: None,
+        })
+    }
+
+    fn is_possible(&self) -> bool {
+        self.count > 0
+            && u64::from(self.batch_offset) <= self.first
+            && self.first.checked_add(u64::from(self.count)).is_some()
+            && self.length as usize >= self.header_bytes() + self.count as usize * RECORD_HEAD_BYTES
+            && self.length as usize <= FRAME_BYTES_MAX
     }
 }
 
@@ -179,10 +228,10 @@ impl Events {
                 let rest = self.bytes.get(self.at..)?;
                 let frame = Header::decode(rest)?;
                 let whole = rest.get(..frame.length as usize)?;
-                if body_crc(&whole[HEADER_BYTES..], frame.count) != Some(frame.body_crc) {
+                if body_crc(&whole[frame.header_bytes()..], frame.count) != Some(frame.body_crc) {
                     return None;
                 }
-                self.at += HEADER_BYTES;
+                self.at += frame.header_bytes();
                 self.next = frame.first;
                 self.frame = Some(frame);
                 frame

@@ -127,6 +127,7 @@ impl From<&AppendRequest> for wire::AppendRequest {
                 Idempotency::EachEvent => wire::Idempotency::EachEvent,
             } as i32,
             unseen_max: request.unseen_max,
+            proof: false,
         }
     }
 }
@@ -169,6 +170,7 @@ impl From<&Receipt> for wire::Receipt {
             committed_at: receipt.committed_at.micros(),
             appended: receipt.appended,
             duplicates: receipt.duplicates,
+            proof: String::new(),
         }
     }
 }

@@ -99,7 +99,7 @@ fn stored_event(message: &Bytes, event: &[u8], names: &mut Names) -> Result<Stor
     let (mut stream, mut id, mut event_type, mut media_type) = ("", &[][..], "", "");
     let (mut data, mut metadata, mut subject) = (&[][..], &[][..], None);
     let (mut position, mut revision, mut committed_at, mut kind) = (0, 0, 0, 0);
-    let (mut occurred_at, mut encrypted, mut schema) = (None, false, None);
+    let (mut occurred_at, mut encrypted, mut erased, mut schema) = (None, false, false, None);
     let mut tags = Vec::new();
     let mut fields = Fields::of(event);
     while let Some((number, value)) = fields.next()? {
@@ -119,6 +119,7 @@ fn stored_event(message: &Bytes, event: &[u8], names: &mut Names) -> Result<Stor
             13 => encrypted = value.number()? != 0,
             14 => schema_ref(schema.get_or_insert_default(), value.bytes()?)?,
             15 => kind = value.number()? as i32,
+            16 => erased = value.number()? != 0,
             _ => {}
         }
     }
@@ -129,6 +130,7 @@ fn stored_event(message: &Bytes, event: &[u8], names: &mut Names) -> Result<Stor
         revision: Revision(revision),
         committed_at: time(committed_at),
         kind: event::kind(kind)?,
+        erased,
         event: NewEvent {
             id: event::event_id(id)?,
             event_type: names.text(event_type),

@@ -88,7 +88,7 @@ pub fn frames_head(out: &mut Vec<u8>, frames: &Frames) {
     }
 }
 
-/// The number and type of a field: one byte, as all fields here are numbered up to 15.
+/// The number and type of a field: one byte, as all fields that come here are numbered up to 15.
 fn key(out: &mut Vec<u8>, tag: u32, wire_type: WireType) {
     debug_assert!(tag < 16, "the key takes more than a byte");
     out.push((tag << 3) as u8 | wire_type as u8);
@@ -177,7 +177,7 @@ pub(crate) fn schema(out: &mut Vec<u8>, tag: u32, schema: SchemaRef) {
     number(out, 3, schema.check as u64);
 }
 
-/// All keys of a stored event's fields are one byte: its fields are numbered up to 15.
+/// All keys of a stored event's fields are one byte, but for the last: its fields are numbered up to 16.
 fn event_length(event: &EventRef<'_>) -> usize {
     number_length(event.position.0)
         + bytes_length(event.stream.len())
@@ -192,6 +192,7 @@ fn event_length(event: &EventRef<'_>) -> usize {
         + event.occurred_at.map_or(0, |time| 1 + encoded_len_varint(time.micros() as u64))
         + event.data_subject.map_or(0, |subject| some_bytes_length(subject.len()))
         + if event.encrypted { 2 } else { 0 }
+        + if event.erased { 3 } else { 0 }
         + schema_length(event.schema)
         + number_length(event.kind as u64)
 }
@@ -218,4 +219,8 @@ fn event_fields(out: &mut Vec<u8>, event: &EventRef<'_>) {
     number(out, 13, event.encrypted.into());
     schema(out, 14, event.schema);
     number(out, 15, event.kind as u64);
+    if event.erased {
+        // The field is numbered 16: its key takes two bytes.
+        out.extend_from_slice(&[0x80, 0x01, 1]);
+    }
 }

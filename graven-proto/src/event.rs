@@ -120,6 +120,7 @@ impl TryFrom<wire::StoredEvent> for StoredEvent {
             revision: Revision(event.revision),
             committed_at: Timestamp::from_micros(event.committed_at),
             kind: kind(event.kind)?,
+            erased: event.erased,
             event: NewEvent {
                 id: event_id(&event.id)?,
                 event_type: event.r#type.into(),
@@ -155,6 +156,7 @@ impl From<&StoredEvent> for wire::StoredEvent {
             encrypted: event.encrypted,
             schema: schema_message(event.schema),
             kind: stored.kind as i32,
+            erased: stored.erased,
         }
     }
 }

@@ -257,7 +257,11 @@ pub fn read_request(message: &Bytes) -> (u64, Result<AppendRequest>) {
                 _ => {}
             }
         }
-        read_append_in(message, append.unwrap_or_default())
+        match read_append_in(message, append.unwrap_or_default())? {
+            (append, false) => Ok(append),
+            (_, true) => Err(Error::new(Code::BadRequest, "a session gives no proofs")
+                .expected("an append that asks for none, or the call Append")),
+        }
     })();
     (correlation, append)
 }
@@ -268,12 +272,21 @@ pub fn read_request(message: &Bytes) -> (u64, Result<AppendRequest>) {
 /// [`Code::BadRequest`] for what is none; [`Code::InvalidStreamName`];
 /// [`Code::InvalidEventId`] with the index of the event. All other bounds are the store's to check.
 pub fn read_append(message: &Bytes) -> Result<AppendRequest> {
+    read_append_asking(message).map(|(append, _)| append)
+}
+
+/// [`read_append`], and whether a proof is asked for.
+///
+/// # Errors
+/// As [`read_append`].
+pub fn read_append_asking(message: &Bytes) -> Result<(AppendRequest, bool)> {
     read_append_in(message, message)
 }
 
-/// `message` is a part of `all`, whose memory the payloads share.
-fn read_append_in(all: &Bytes, message: &[u8]) -> Result<AppendRequest> {
+/// `message` is a part of `all`, whose memory the payloads share. With it: whether a proof is asked for.
+fn read_append_in(all: &Bytes, message: &[u8]) -> Result<(AppendRequest, bool)> {
     let mut append = AppendRequest::default();
+    let mut proof = false;
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {
         match number {
@@ -295,10 +308,11 @@ fn read_append_in(all: &Bytes, message: &[u8]) -> Result<AppendRequest> {
                 }
             }
             5 => append.unseen_max = value.number()? as u32,
+            6 => proof = value.number()? != 0,
             _ => {}
         }
     }
-    Ok(append)
+    Ok((append, proof))
 }
 
 fn read_write(message: &[u8]) -> Result<StreamWrite> {

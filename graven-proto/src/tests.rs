@@ -108,6 +108,7 @@ fn stored_event() -> impl Strategy<Value = StoredEvent> {
             revision: Revision(revision),
             committed_at: Timestamp::from_micros(committed_at),
             kind: Kind::from_u8(kind).unwrap(),
+            erased: event.data.is_empty() && position % 2 == 0,
             event,
         },
     )
@@ -288,6 +289,7 @@ proptest! {
 
     #[test]
     fn a_record_is_encoded_as_the_event_it_holds(stored in stored_event(), salted: bool) {
+        let stored = StoredEvent { erased: false, ..stored };
         let salts = vec![salted.then_some([9; 16]); stored.event.tags.len()];
         let secrets = Secrets { tag_salts: &salts, stream_salt: salted.then_some([1; 16]), ..Secrets::default() };
         let new = NewRecord {

@@ -36,6 +36,7 @@ fn exported(incoming: &Incoming) -> Bytes {
         revision: Revision(0),
         committed_at: Timestamp::default(),
         kind: Kind::Event,
+        erased: false,
         event: incoming.event.clone(),
     };
     let mut line = Vec::new();

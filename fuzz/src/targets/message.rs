@@ -88,6 +88,7 @@ fn stored(number: u8) -> StoredEvent {
         revision: Revision(number.into()),
         committed_at: Timestamp::from_micros(1_700_000_000_000_000),
         kind: graven_model::Kind::Event,
+        erased: number % 2 == 1 && event.data.is_empty(),
         event,
     }
 }

@@ -5,6 +5,7 @@ use super::prepare::Hashed;
 use crate::audit::Tiles;
 use crate::index::{Hasher, Index, Item, StreamFrom, Term, TermQuery};
 use crate::log::Log;
+use crate::log::frame::Subject;
 use crate::log::reader::Reader;
 use crate::store::Options;
 use graven_model::{
@@ -212,12 +213,11 @@ impl Sources {
             place: Place { position, revision: record.revision, commit_time: fetched.commit_time },
             stream_salt: record.stream_salt,
             tag_salt: &|tag| {
-                let subject = record.subject.filter(|(name, _)| subject_tag(name) == tag);
-                record
-                    .tags
-                    .iter()
-                    .find(|(own, _)| *own == tag)
-                    .map_or(subject.and_then(|own| own.1), |own| own.1)
+                let subject = match record.subject {
+                    Some(Subject::Named(name, salt)) if subject_tag(name) == tag => salt,
+                    _ => None,
+                };
+                record.tags.iter().find(|(own, _)| *own == tag).map_or(subject, |own| own.1)
             },
         }))
     }

@@ -239,7 +239,7 @@ impl<'a> FrameWriter<'a> {
         let leaf = Leaf {
             kind: source.kind,
             encrypted: event.encrypted,
-            sealed: false,
+            sealed: hashed.sealed,
             has_metadata: !event.metadata.is_empty(),
             check: event.schema.check,
             position,
@@ -279,6 +279,7 @@ impl<'a> FrameWriter<'a> {
             subject_salt,
             data_seed: hashed.data_seed,
             metadata_seed: hashed.metadata_seed,
+            sealed: hashed.sealed,
         };
         let new =
             NewRecord { stream: stream.as_str(), revision, kind: source.kind, event, secrets: &secrets };
@@ -326,6 +327,7 @@ impl<'a> FrameWriter<'a> {
             batch_offset: (self.first - batch_first) as u32,
             root: None,
             crc: 0,
+            original: None,
         };
         let mut bytes = [0; frame::HEADER_BYTES];
         self.chain.previous = header.encode(&mut bytes);

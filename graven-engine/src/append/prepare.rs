@@ -39,6 +39,8 @@ pub(crate) struct Hashed {
     pub(crate) metadata_seed: [u8; 16],
     pub(crate) data: Hash,
     pub(crate) metadata: Hash,
+    /// Data and metadata are ciphertext under the data subject's key.
+    pub(crate) sealed: bool,
 }
 
 /// An append that is within all limits, hashed, and waits for the writer.
@@ -251,6 +253,7 @@ pub(crate) fn draw_seeds(request: &AppendRequest, entropy: &mut Entropy) -> Vec<
             metadata_seed: if event.metadata.is_empty() { [0; 16] } else { entropy.bytes() },
             data: [0; 32],
             metadata: [0; 32],
+            sealed: false,
         })
         .collect()
 }

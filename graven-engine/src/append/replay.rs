@@ -5,7 +5,7 @@ use super::facts::{Pending, Sources, subject_tag};
 use super::frames::Chain;
 use super::names::{Gate, Names};
 use crate::index::Entry;
-use crate::log::frame::{self, Header, Record, RecordHead};
+use crate::log::frame::{self, Header, Record, RecordHead, Subject};
 use crate::log::recovery::{self, From, Torn};
 use crate::stats::Tally;
 use bytes::Bytes;
@@ -143,7 +143,7 @@ pub(crate) fn replay_frame(
     if header.commit_time < chain.commit_time {
         return Err(damaged(header.first, "the commit time decreases"));
     }
-    let mut at = frame::HEADER_BYTES;
+    let mut at = header.header_bytes();
     for position in header.first..header.end() {
         let head = bytes
             .get(at..)
@@ -157,7 +157,7 @@ pub(crate) fn replay_frame(
             .map_err(|what| damaged(position, what))?;
         let stream = sources.hasher.stream(record.stream);
         let mut tags: Vec<u64> = record.tags.iter().map(|(tag, _)| sources.hasher.tag(tag)).collect();
-        if let Some((subject, _)) = record.subject {
+        if let Some(subject) = record.subject.and_then(Subject::name) {
             tags.push(sources.hasher.tag(&subject_tag(subject)));
         }
         sources.index.insert([Entry {
@@ -205,20 +205,11 @@ pub(crate) struct LeafPlace {
 /// payload and metadata.
 pub(crate) fn leaf_of<'a>(record: &Record<'a>, place: &LeafPlace, tags: &'a [Hash]) -> Leaf<'a> {
     let control = record.kind.is_control();
-    let data = match control {
-        true => [0; 32],
-        false => leaf::payload_commitment(&leaf::salt(&record.data_seed, &record.id), record.data),
-    };
-    let metadata = if record.metadata.is_empty() {
-        [0; 32]
-    } else {
-        leaf::metadata_commitment(&leaf::salt(&record.metadata_seed, &record.id), record.metadata)
-    };
     Leaf {
         kind: record.kind,
         encrypted: record.encrypted,
-        sealed: false,
-        has_metadata: !record.metadata.is_empty(),
+        sealed: record.sealed,
+        has_metadata: record.has_metadata(),
         check: record.schema.check,
         position: place.position,
         commit_time: place.commit_time,
@@ -233,8 +224,8 @@ pub(crate) fn leaf_of<'a>(record: &Record<'a>, place: &LeafPlace, tags: &'a [Has
         schema_version: record.schema.version,
         schema_id: record.schema.id,
         tags,
-        payload_commitment: data,
-        metadata_commitment: metadata,
+        payload_commitment: record.data_commitment(),
+        metadata_commitment: record.metadata_commitment(),
         body: if control { record.data } else { &[] },
     }
 }
@@ -277,17 +268,21 @@ fn replay_record(
         };
         tags.push(key);
     }
-    if let Some((subject, salt)) = record.subject {
-        let Some(key) = names.stored_tag_key(sources, pending, &subject_tag(subject), salt)? else {
-            return Ok(Err(SALT_MISSING));
-        };
-        tags.push(key);
+    match record.subject {
+        None => {}
+        Some(Subject::Keyed(key)) => tags.push(key),
+        Some(Subject::Named(subject, salt)) => {
+            let Some(key) = names.stored_tag_key(sources, pending, &subject_tag(subject), salt)? else {
+                return Ok(Err(SALT_MISSING));
+            };
+            tags.push(key);
+        }
     }
     tags.sort_unstable();
     if !tags.is_sorted_by(|one, next| one < next) {
         return Ok(Err("it has a tag twice"));
     }
-    if record.kind.is_control() && (!record.metadata.is_empty() || record.data.len() > leaf::BODY_BYTES_MAX) {
+    if record.kind.is_control() && (record.has_metadata() || record.data.len() > leaf::BODY_BYTES_MAX) {
         return Ok(Err("it is a control record with metadata, or with a body too long"));
     }
     let place = LeafPlace {

@@ -123,7 +123,7 @@ impl Reader {
     pub(crate) fn peek(&mut self, position: u64, offset: u32) -> Result<Peeked<'_>> {
         self.enter(position)?;
         let offset = u64::from(offset);
-        let near = offset.saturating_sub(frame::HEADER_BYTES as u64);
+        let near = offset.saturating_sub(frame::HEADER_BYTES_MAX as u64);
         let before = (offset - near) as usize;
         let head = self.bytes(near, before + frame::RECORD_HEAD_BYTES)?;
         let head = head
@@ -156,10 +156,10 @@ impl Reader {
     fn frame_at(&mut self, frame_offset: u64, position: u64, offset: u64) -> Result<i64> {
         self.displaced = None;
         if self.frame.as_ref().is_none_or(|(at, _)| *at != frame_offset) {
-            if !self.holds(frame_offset, frame::HEADER_BYTES) {
+            if !self.holds(frame_offset, frame::HEADER_BYTES_MAX) {
                 self.displaced = Some(self.chunk.clone());
             }
-            let header = Header::decode(self.bytes(frame_offset, frame::HEADER_BYTES)?)
+            let header = Header::decode(self.bytes(frame_offset, frame::HEADER_BYTES_MAX)?)
                 .ok_or_else(|| self.damaged(offset, "the frame header is damaged"))?;
             self.frame = Some((frame_offset, header));
         }

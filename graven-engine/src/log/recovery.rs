@@ -192,14 +192,14 @@ impl<'a> Scan<'a> {
 
     /// A whole intact frame at `offset`, wherever it belongs.
     fn intact(&mut self, offset: u64, log_tag: u32) -> Result<Result<(Header, Bytes), &'static str>> {
-        let bytes = self.bytes(offset, frame::HEADER_BYTES as u64)?;
+        let bytes = self.bytes(offset, frame::HEADER_BYTES_MAX as u64)?;
         let Some(header) = Header::decode(&bytes) else { return Ok(Err("the frame header is damaged")) };
         if header.log != log_tag {
             return Ok(Err("the frame belongs to another log"));
         }
         let bytes = self.bytes(offset, u64::from(header.length))?;
         let whole = bytes.len() == header.length as usize
-            && frame::body_crc(&bytes[frame::HEADER_BYTES..], header.count) == Some(header.body_crc)
+            && frame::body_crc(&bytes[header.header_bytes()..], header.count) == Some(header.body_crc)
             && records_intact(&header, &bytes);
         Ok(if whole { Ok((header, bytes)) } else { Err("the frame's checksum does not hold") })
     }
@@ -241,7 +241,8 @@ impl<'a> Scan<'a> {
     ) -> Result<u64> {
         let mut last_used = offset;
         let mut at = offset;
-        let magic = frame::MAGIC.to_le_bytes();
+        let magics = [frame::MAGIC.to_le_bytes(), frame::REWRITTEN_MAGIC.to_le_bytes()];
+        let magic_bytes = size_of::<u32>();
         while at < self.len {
             let bytes = self.bytes(at, SCAN_BYTES)?;
             if bytes.is_empty() {
@@ -250,8 +251,8 @@ impl<'a> Scan<'a> {
             if !is_zero(&bytes) {
                 let used = bytes.iter().rposition(|byte| *byte != 0).expect("some byte is not zero");
                 last_used = at + used as u64 + 1;
-                let found = bytes[..=used].windows(magic.len()).enumerate();
-                let found = found.filter(|(_, window)| *window == magic);
+                let found = bytes[..=used].windows(magic_bytes).enumerate();
+                let found = found.filter(|(_, window)| magics.iter().any(|magic| window == magic));
                 for ((found, _), (log_tag, position)) in found.zip(last_batch.iter().copied().cycle()) {
                     let place = at + found as u64;
                     if let Ok((header, _)) = self.intact(place, log_tag)?
@@ -266,7 +267,7 @@ impl<'a> Scan<'a> {
                 }
             }
             // Overlap by a frame's magic, which may lie across two chunks.
-            let step = bytes.len().saturating_sub(magic.len() - 1).max(1);
+            let step = bytes.len().saturating_sub(magic_bytes - 1).max(1);
             at += step as u64;
         }
         let torn = last_used - offset;
@@ -288,7 +289,7 @@ impl<'a> Scan<'a> {
 
 /// Whether every record of a whole frame is intact and at its place.
 pub(crate) fn records_intact(header: &Header, bytes: &[u8]) -> bool {
-    let mut at = frame::HEADER_BYTES;
+    let mut at = header.header_bytes();
     for position in header.first..header.end() {
         let Some(head) = bytes.get(at..).and_then(frame::RecordHead::decode) else { return false };
         let body = bytes.get(at + frame::RECORD_HEAD_BYTES..at + head.total());

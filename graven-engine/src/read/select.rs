@@ -2,7 +2,7 @@
 
 use crate::append::subject_tag;
 use crate::index::{Hasher, Item, TermQuery};
-use crate::log::frame::Record;
+use crate::log::frame::{Record, Subject};
 use graven_model::error::Details;
 use graven_model::{Code, Error, Query, Result, Selector, Text, ids, limits};
 
@@ -108,5 +108,9 @@ pub(crate) fn selects(selector: &Selector, record: &Record<'_>) -> bool {
 
 fn has_tag(record: &Record<'_>, tag: &str) -> bool {
     record.tags.iter().any(|(own, _)| *own == tag)
-        || (tag.starts_with('$') && record.subject.is_some_and(|(subject, _)| subject_tag(subject) == tag))
+        || (tag.starts_with('$') && subject_of(record).is_some_and(|subject| subject_tag(subject) == tag))
+}
+
+fn subject_of<'a>(record: &Record<'a>) -> Option<&'a str> {
+    record.subject.and_then(Subject::name)
 }

@@ -17,6 +17,7 @@ fn stored(Incoming { stream, event }: Incoming) -> StoredEvent {
         revision: Revision(3),
         committed_at: Timestamp::from_micros(1),
         kind: Kind::Event,
+        erased: false,
         event,
     }
 }

@@ -11,7 +11,8 @@ use serde::de::IgnoredAny;
 use std::fmt::Write as _;
 
 /// Appends the event as one CloudEvent: a JSON object on one line, without a newline at the end. [`super::parse`] reads
-/// it back to the same event; a record that is no plain event (a tombstone) gets `gravenkind`, and is refused there.
+/// it back to the same event; a record that is no plain event (a tombstone) gets `gravenkind`, and one whose payload was
+/// erased gets `gravenerased`: both are refused there.
 pub fn write(event: &StoredEvent, out: &mut Vec<u8>) {
     let NewEvent { id, event_type, content_type, metadata, occurred_at, .. } = &event.event;
     let (kept, own) = match Kept::split(metadata, *id, *occurred_at) {
@@ -91,6 +92,10 @@ fn write_own(event: &StoredEvent, own: Option<Own<'_>>, out: &mut Vec<u8>) {
     }
     if *encrypted {
         write_name("gravenencrypted", out);
+        out.extend_from_slice(b"true");
+    }
+    if event.erased {
+        write_name("gravenerased", out);
         out.extend_from_slice(b"true");
     }
     if event.kind != Kind::Event {

@@ -41,6 +41,8 @@ pub struct EventRef<'a> {
     pub data_subject: Option<&'a str>,
     /// True if `data` is ciphertext.
     pub encrypted: bool,
+    /// The payload was erased: `data` is empty.
+    pub erased: bool,
 }
 
 impl EventRef<'_> {
@@ -69,6 +71,7 @@ impl EventRef<'_> {
             revision: self.revision,
             committed_at: self.committed_at,
             kind: self.kind,
+            erased: self.erased,
             event: NewEvent {
                 id: self.id,
                 event_type: names.text(self.event_type),
@@ -77,7 +80,7 @@ impl EventRef<'_> {
                     ContentTypeRef::Binary => ContentType::Binary,
                     ContentTypeRef::Other(text) => ContentType::Other(names.text(text)),
                 },
-                data: bytes.slice_ref(self.data),
+                data: if self.data.is_empty() { Bytes::new() } else { bytes.slice_ref(self.data) },
                 metadata: if self.metadata.is_empty() {
                     Bytes::new()
                 } else {
@@ -112,6 +115,7 @@ impl<'a> From<&'a StoredEvent> for EventRef<'a> {
             tags: TagsRef(Held::Texts(&event.tags)),
             data_subject: event.data_subject.as_deref(),
             encrypted: event.encrypted,
+            erased: stored.erased,
         }
     }
 }

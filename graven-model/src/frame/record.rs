@@ -4,6 +4,7 @@ use super::{RECORD_HEAD_BYTES, Tags};
 use crate::event::{CheckState, ContentType, ContentTypeRef, EventRef, Kind, NewEvent, SchemaRef, TagsRef};
 use crate::ids::{EventId, Position, Revision};
 use crate::time::Timestamp;
+use graven_proof::{Hash, leaf};
 
 /// A record's first twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,24 @@ pub fn record_intact(head: RecordHead, position: u64, body: &[u8]) -> bool {
 /// A tag, or the data subject, as a record holds it: with its salt where the name appears for the first time.
 pub type SaltedName = Option<[u8; 16]>;
 
+/// Beside the kind: data and metadata are ciphertext under the data subject's key.
+const KIND_SEALED: u8 = 0x10;
+/// Instead of seed and data stands the commitment to them.
+pub(super) const KIND_DATA_ERASED: u8 = 0x20;
+/// Instead of seed, length and metadata stands the commitment to them.
+pub(super) const KIND_METADATA_ERASED: u8 = 0x40;
+/// Instead of the data subject's name stands its keyed hash.
+pub(super) const KIND_SUBJECT_ERASED: u8 = 0x80;
+/// The kind itself.
+const KIND_MASK: u8 = 0x0f;
+
 const FLAG_ENCRYPTED: u8 = 1;
 const FLAG_METADATA: u8 = 2;
 const FLAG_CHECK_SHIFT: u8 = 2;
 const FLAG_OCCURRED: u8 = 16;
 const FLAG_STREAM_SALT: u8 = 32;
 const FLAG_SUBJECT: u8 = 64;
-const FLAG_SUBJECT_SALT: u8 = 128;
+pub(super) const FLAG_SUBJECT_SALT: u8 = 128;
 
 /// What a record holds beyond the event itself.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +81,8 @@ pub struct Secrets<'a> {
     pub data_seed: [u8; 16],
     /// Seed of the commitment to the metadata.
     pub metadata_seed: [u8; 16],
+    /// Data and metadata are ciphertext under the data subject's key.
+    pub sealed: bool,
 }
 
 /// What a record is made of.
@@ -120,7 +134,7 @@ pub fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64, recor
     ] {
         flags |= if set { bit } else { 0 };
     }
-    out.push(kind as u8);
+    out.push(kind as u8 | if secrets.sealed { KIND_SEALED } else { 0 });
     out.push(flags);
     put_varint(out, revision);
     out.extend_from_slice(&event.id.0);
@@ -163,6 +177,11 @@ pub fn encode_record(out: &mut Vec<u8>, frame_start: usize, position: u64, recor
     }
     out.extend_from_slice(&secrets.data_seed);
     out.extend_from_slice(&event.data);
+    fill_head(out, start, frame_start, position);
+}
+
+/// Writes the head of the record that `out` holds from `start` to its end, in a frame that begins at `frame_start`.
+pub(super) fn fill_head(out: &mut [u8], start: usize, frame_start: usize, position: u64) {
     let back = u32::try_from(start - frame_start).expect("a frame is shorter than 4 GiB");
     let length =
         u32::try_from(out.len() - start - RECORD_HEAD_BYTES).expect("a record is shorter than 4 GiB");
@@ -185,7 +204,7 @@ pub fn body_crc(body: &[u8], count: u32) -> Option<u32> {
     rest.is_empty().then_some(crc)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -193,7 +212,7 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
@@ -222,16 +241,44 @@ pub struct Record<'a> {
     pub encrypted: bool,
     /// Tags with their salts.
     pub tags: Tags<'a>,
-    /// Data subject with its salt.
-    pub subject: Option<(&'a str, SaltedName)>,
+    /// Data subject.
+    pub subject: Option<Subject<'a>>,
+    /// Data and metadata are ciphertext under the data subject's key.
+    pub sealed: bool,
     /// Seed of the commitment to the metadata.
     pub metadata_seed: [u8; 16],
-    /// Metadata; empty if there is none.
+    /// Metadata; empty if there is none, or if it was erased.
     pub metadata: &'a [u8],
+    /// Commitment to the metadata, if it was erased.
+    pub metadata_erased: Option<Hash>,
     /// Seed of the commitment to the data.
     pub data_seed: [u8; 16],
-    /// Data.
+    /// Data; empty if it was erased.
     pub data: &'a [u8],
+    /// Commitment to the data, if it was erased.
+    pub data_erased: Option<Hash>,
+    /// The body up to the data subject: what nothing is ever erased from.
+    pub(super) kept: &'a [u8],
+}
+
+/// The data subject of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// By name, with the name's salt where it appears for the first time in the log.
+    Named(&'a str, SaltedName),
+    /// By the keyed hash of the name, which was erased.
+    Keyed(Hash),
+}
+
+impl<'a> Subject<'a> {
+    /// The name, unless it was erased.
+    #[must_use]
+    pub fn name(self) -> Option<&'a str> {
+        match self {
+            Subject::Named(name, _) => Some(name),
+            Subject::Keyed(_) => None,
+        }
+    }
 }
 
 impl<'a> Record<'a> {
@@ -239,7 +286,9 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn decode(body: &'a [u8]) -> Option<Record<'a>> {
         let mut input = Input(body);
-        let kind = Kind::from_u8(input.byte()?)?;
+        let first = input.byte()?;
+        let kind = Kind::from_u8(first & KIND_MASK)?;
+        let is = |bit: u8| first & bit != 0;
         let flags = input.byte()?;
         let has = |bit: u8| flags & bit != 0;
         let revision = input.varint()?;
@@ -270,19 +319,41 @@ impl<'a> Record<'a> {
             let salt = if head & 1 == 1 { Some(input.array()?) } else { None };
             tags.push(tag, salt);
         }
-        let subject = if has(FLAG_SUBJECT) {
-            let name = input.text()?;
-            Some((name, if has(FLAG_SUBJECT_SALT) { Some(input.array()?) } else { None }))
-        } else {
-            None
+        let kept = &body[..body.len() - input.0.len()];
+        let erased = is(KIND_DATA_ERASED) || is(KIND_METADATA_ERASED) || is(KIND_SUBJECT_ERASED);
+        let possible = (has(FLAG_SUBJECT) || !is(KIND_SEALED) && !is(KIND_SUBJECT_ERASED))
+            && (has(FLAG_SUBJECT) && !is(KIND_SUBJECT_ERASED) || !has(FLAG_SUBJECT_SALT))
+            && (has(FLAG_METADATA) || !is(KIND_METADATA_ERASED))
+            && !(kind.is_control() && (erased || is(KIND_SEALED)));
+        if !possible {
+            return None;
+        }
+        let subject = match (has(FLAG_SUBJECT), is(KIND_SUBJECT_ERASED)) {
+            (false, _) => None,
+            (true, true) => Some(Subject::Keyed(input.array()?)),
+            (true, false) => {
+                let name = input.text()?;
+                let salt = if has(FLAG_SUBJECT_SALT) { Some(input.array()?) } else { None };
+                Some(Subject::Named(name, salt))
+            }
         };
-        let (metadata_seed, metadata) = if has(FLAG_METADATA) {
-            let seed = input.array()?;
-            let length = usize::try_from(input.varint()?).ok()?;
-            (seed, input.take(length)?)
+        let (mut metadata_seed, mut metadata, mut metadata_erased) = ([0; 16], &[][..], None);
+        if is(KIND_METADATA_ERASED) {
+            metadata_erased = Some(input.array()?);
+        } else if has(FLAG_METADATA) {
+            metadata_seed = input.array()?;
+            let length = usize::try_from(input.varint()?).ok().filter(|length| *length > 0)?;
+            metadata = input.take(length)?;
+        }
+        let (mut data_seed, mut data_erased) = ([0; 16], None);
+        if is(KIND_DATA_ERASED) {
+            data_erased = Some(input.array()?);
+            if !input.0.is_empty() {
+                return None;
+            }
         } else {
-            ([0; 16], &[][..])
-        };
+            data_seed = input.array()?;
+        }
         Some(Record {
             kind,
             revision,
@@ -296,11 +367,42 @@ impl<'a> Record<'a> {
             encrypted: has(FLAG_ENCRYPTED),
             tags,
             subject,
+            sealed: is(KIND_SEALED),
             metadata_seed,
             metadata,
-            data_seed: input.array()?,
+            metadata_erased,
+            data_seed,
             data: input.0,
+            data_erased,
+            kept,
         })
+    }
+
+    /// Whether it has metadata, or had some that were erased.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        !self.metadata.is_empty() || self.metadata_erased.is_some()
+    }
+
+    /// The commitment to the data as its leaf has it: kept where the data was erased, computed from what is there
+    /// otherwise. Zeros for a control record, which has none.
+    #[must_use]
+    pub fn data_commitment(&self) -> Hash {
+        match self.data_erased {
+            Some(kept) => kept,
+            None if self.kind.is_control() => [0; 32],
+            None => leaf::payload_commitment(&leaf::salt(&self.data_seed, &self.id), self.data),
+        }
+    }
+
+    /// The commitment to the metadata as its leaf has it, as [`Record::data_commitment`]; zeros without metadata.
+    #[must_use]
+    pub fn metadata_commitment(&self) -> Hash {
+        match self.metadata_erased {
+            Some(kept) => kept,
+            None if self.metadata.is_empty() => [0; 32],
+            None => leaf::metadata_commitment(&leaf::salt(&self.metadata_seed, &self.id), self.metadata),
+        }
     }
 
     /// Media type as text.
@@ -326,8 +428,9 @@ impl<'a> Record<'a> {
             occurred_at: self.occurred_at.map(Timestamp::from_micros),
             schema: self.schema,
             tags: TagsRef::salted(&self.tags),
-            data_subject: self.subject.map(|(name, _)| name),
+            data_subject: self.subject.and_then(Subject::name),
             encrypted: self.encrypted,
+            erased: self.data_erased.is_some(),
         }
     }
 }

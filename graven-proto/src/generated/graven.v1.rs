@@ -97,6 +97,9 @@ pub struct StoredEvent {
     /// What kind of record it is.
     #[prost(enumeration = "Kind", tag = "15")]
     pub kind: i32,
+    /// True if the payload was erased: `data` is empty then.
+    #[prost(bool, tag = "16")]
+    pub erased: bool,
 }
 /// Some events, in order.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -181,6 +184,9 @@ pub struct AppendRequest {
     /// On a revision conflict, return up to this many events a stream that the caller has not seen; 0 = none.
     #[prost(uint32, tag = "5")]
     pub unseen_max: u32,
+    /// Answer with a proof that the last event is in the log, under a signed checkpoint. Not in a session.
+    #[prost(bool, tag = "6")]
+    pub proof: bool,
 }
 /// One stream's share of a receipt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -213,6 +219,9 @@ pub struct Receipt {
     /// Events that were there already.
     #[prost(uint32, tag = "6")]
     pub duplicates: u32,
+    /// The proof of the last event, if it was asked for: a C2SP tlog-proof that brings the event's leaf along as extra data.
+    #[prost(string, tag = "7")]
+    pub proof: ::prost::alloc::string::String,
 }
 /// One append of a session.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -194,6 +194,7 @@ impl Model {
             revision,
             committed_at: time,
             kind,
+            erased: false,
             event,
         });
         position

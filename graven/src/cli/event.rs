@@ -47,6 +47,9 @@ pub(crate) struct EventJson<'a> {
     schema: Option<SchemaJson>,
     #[serde(default)]
     encrypted: bool,
+    /// The payload was erased.
+    #[serde(default)]
+    erased: bool,
     kind: Option<String>,
 }
 
@@ -79,6 +82,7 @@ impl<'a> EventJson<'a> {
     /// Payload for people: JSON as it is, the size of anything else.
     pub(crate) fn shown_data(&self) -> Cow<'a, str> {
         match (self.data, &self.data_base64) {
+            _ if self.erased => Cow::Borrowed("(erased)"),
             (Some(data), _) => super::json::compact(data.get()),
             (None, Some(base64)) => {
                 Cow::Owned(format!("({} bytes of {})", base64.len() / 4 * 3, self.content_type))
@@ -112,11 +116,12 @@ impl<'a> EventJson<'a> {
             revision: Revision(self.revision),
             committed_at: self.committed_at,
             kind,
+            erased: self.erased,
             event: NewEvent {
                 id: self.id,
                 event_type: (&*self.event_type).into(),
                 content_type: ContentType::from_text(&self.content_type),
-                data: payload(self.data, self.data_base64.as_deref())?,
+                data: if self.erased { Bytes::new() } else { payload(self.data, self.data_base64.as_deref())? },
                 metadata: payload(self.metadata, self.metadata_base64.as_deref())?,
                 occurred_at: self.time,
                 schema,
@@ -180,6 +185,16 @@ mod tests {
         assert_eq!(event.event.schema, SchemaRef { version: 1, id: 7, check: CheckState::Ok });
         assert_eq!((event.position, event.revision, event.kind), (Position(7), Revision(2), Kind::Event));
         assert!(event.event.encrypted && event.event.occurred_at.is_some());
+    }
+
+    #[test]
+    fn an_erased_payload_is_none_and_not_null() {
+        let text = r#"{"position":7,"stream":"a-1","revision":2,"id":"dbfe5d37-8a38-578b-a901-e862f11b7888","type":"T",
+            "committed_at":"2011-09-30T22:38:44.546Z","content_type":"application/json","data":null,"erased":true}"#;
+        let event = EventJson::parse(text).unwrap();
+        assert_eq!(event.shown_data(), "(erased)");
+        let event = event.into_stored().unwrap();
+        assert!(event.erased && event.event.data.is_empty());
     }
 
     #[test]

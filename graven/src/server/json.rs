@@ -57,7 +57,9 @@ impl EventWriter {
         }
         out.extend_from_slice(b",\"content_type\":");
         string(out, event.content_type.as_str());
-        if !event.data.is_empty() {
+        if event.erased {
+            out.extend_from_slice(b",\"data\":null,\"erased\":true");
+        } else if !event.data.is_empty() {
             // JSON payloads were checked when they were appended; ciphertext only looks like them from outside.
             let is_json = event.content_type.is_json() && !event.encrypted;
             self.payload(out, "data", event.data, is_json);
@@ -238,6 +240,7 @@ mod tests {
             revision: Revision(3),
             committed_at: Timestamp::parse("2024-05-06T07:08:09.123456Z").unwrap(),
             kind: Kind::Event,
+            erased: false,
             event: NewEvent::json(EventId([7; 16]), "A", data),
         }
     }
@@ -276,6 +279,17 @@ mod tests {
         assert!(text(Form::default(), &event).contains("\"data_base64\""));
         let asked = text(Form { one_line: true, base64: true }, &stored("1"));
         assert!(asked.contains("\"data_base64\":\"MQ==\""), "{asked}");
+    }
+
+    #[test]
+    fn an_erased_payload_is_null_and_says_so_whatever_its_type() {
+        for content_type in [ContentType::Json, ContentType::Binary] {
+            let mut event = stored("");
+            event.erased = true;
+            event.event.content_type = content_type;
+            let written = text(Form { one_line: true, base64: true }, &event);
+            assert!(written.ends_with(",\"data\":null,\"erased\":true}"), "{written}");
+        }
     }
 
     #[test]

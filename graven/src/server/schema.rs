@@ -53,6 +53,9 @@ pub(super) struct Event {
     /// True if the payload is ciphertext; absent if not
     #[schema(nullable = false)]
     encrypted: Option<bool>,
+    /// True if the payload was erased: `data` is null then, whatever the content type; absent if not
+    #[schema(nullable = false)]
+    erased: Option<bool>,
     /// What else than a plain event it is; absent for those
     #[schema(nullable = false)]
     kind: Option<Kind>,
@@ -292,6 +295,9 @@ pub(super) struct Receipt {
     duplicates: u32,
     /// True if the append had been done before
     already_done: bool,
+    /// With `wait=checkpoint`: the proof of the last event, a C2SP tlog-proof that brings the event's leaf along as extra data
+    #[schema(nullable = false)]
+    proof: Option<String>,
 }
 
 /// One stream's share of a receipt.
@@ -523,6 +529,15 @@ pub(super) struct ExpectedParam {
     /// `any`, `none`, `exists` or a revision; `any` if absent. Must not contradict headers or body
     #[param(required = false)]
     expected: String,
+}
+
+/// What an append waits for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wait {
+    /// `checkpoint`: answer with a proof that the last event is in the log, under a signed checkpoint
+    #[param(required = false)]
+    wait: String,
 }
 
 /// The expected revision of a change, in headers.

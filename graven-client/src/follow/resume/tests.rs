@@ -17,6 +17,7 @@ fn log(of: &[bool]) -> Vec<StoredEvent> {
                 revision: Revision(*revision),
                 committed_at: Timestamp::from_micros(position as i64),
                 kind: Kind::Event,
+                erased: false,
                 event: NewEvent::json(EventId::default(), "T", ""),
             };
             *revision += 1;

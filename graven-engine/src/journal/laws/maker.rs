@@ -72,6 +72,7 @@ impl Maker {
             batch_offset: (first - batch_first) as u32,
             root: Some(self.frontier.root()),
             crc: 0,
+            original: None,
         };
         let mut bytes = [0; frame::HEADER_BYTES];
         let checksum = header.encode(&mut bytes);
