@@ -1,8 +1,10 @@
-//! `graven`: the one binary. The command line is in [`cli`], settings in [`config`], HTTP in [`server`].
+//! `graven`: the one binary. The command line is in [`cli`], settings in [`config`], HTTP in [`server`], a
+//! witness for other people's logs in [`witness`].
 
 mod cli;
 mod config;
 mod server;
+mod witness;
 
 /// Appends are allocated on one thread and freed on another all the time, which is where the C library's allocator is slow.
 #[global_allocator]

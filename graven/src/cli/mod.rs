@@ -28,6 +28,7 @@ mod serve;
 mod stats;
 mod stream;
 mod tail;
+mod witness;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use client::Client;
@@ -109,6 +110,9 @@ enum Command {
     /// Ask for proofs of what the log holds, check them, seal and verify
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Cosign the checkpoints of logs that run elsewhere, on a machine their operators do not have
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Check the machine, the settings, the data directory and the server
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -151,6 +155,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(args) => restore::run(&args),
         Command::Journal(command) => journal::run(&command, &global),
         Command::Audit(command) => audit::run(&command, &global),
+        Command::Witness(command) => witness::run(&command, global.color),
         Command::Doctor(args) => doctor::run(&args, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

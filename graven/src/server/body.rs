@@ -123,7 +123,7 @@ fn grow(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit> {
 /// Reads and drops what is left of a refused body, within bounds: closing a socket with unread bytes in it resets the
 /// connection, and the client would see that instead of the answer. A small body is read before the answer, so that the
 /// connection goes on; a large one beside it, and the connection ends with the answer.
-pub(super) async fn discard(mut body: Body) {
+pub(crate) async fn discard(mut body: Body) {
     if body.is_end_stream() {
         return;
     }

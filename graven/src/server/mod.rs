@@ -39,7 +39,10 @@ mod socket;
 mod streams;
 
 pub(crate) use openapi::openapi_json;
-pub(crate) use serve::{Ending, Server};
+pub(crate) use body::discard;
+pub(crate) use problem::Problem;
+pub(crate) use serve::{Ending, Server, accept, check_address, is_of_one_connection, listen};
+pub(crate) use socket::PatientSocket;
 
 use answer_room::AnswerRoom;
 use graven_engine::Store;

@@ -8,7 +8,7 @@ use graven_model::{Code, Error, FailedCheck};
 
 /// An error on its way out. Handlers return it; the table says which status it has.
 #[derive(Debug)]
-pub(super) struct Problem(pub(super) Error);
+pub(crate) struct Problem(pub(super) Error);
 
 /// What a handler gives.
 pub(super) type Answer = Result<Response, Problem>;
@@ -20,7 +20,7 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Problem {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Problem {
         Problem(Error::new(code, message))
     }
 }

@@ -94,7 +94,7 @@ impl Server {
     /// [`Code::InsecureListen`] for an address other machines reach without `insecure`; an error that names the address
     /// if it cannot be listened on.
     pub(crate) async fn bind(options: ServeOptions) -> anyhow::Result<Server> {
-        check_address(&options)?;
+        check_address(options.listen, options.insecure)?;
         let listener = listen(options.listen).await?;
         let address = listener.local_addr().context("the system does not say where it listens")?;
         tracing::info!(%address, "listening");
@@ -183,15 +183,23 @@ impl Server {
     }
 }
 
-fn check_address(options: &ServeOptions) -> Result<(), Error> {
-    if options.insecure || options.listen.ip().to_canonical().is_loopback() {
+/// Only this machine's own addresses, unless told otherwise.
+///
+/// # Errors
+/// [`Code::InsecureListen`].
+pub(crate) fn check_address(listen: SocketAddr, insecure: bool) -> Result<(), Error> {
+    if insecure || listen.ip().to_canonical().is_loopback() {
         return Ok(());
     }
-    let message = format!("{} is reached by other machines, and nobody is asked who he is", options.listen);
+    let message = format!("{listen} is reached by other machines, and nobody is asked who he is");
     Err(Error::new(Code::InsecureListen, message).expected("a loopback address such as 127.0.0.1:2113"))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+/// Listens on an address.
+///
+/// # Errors
+/// [`Code::Io`] with the address.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             Error::new(Code::Io, format!("cannot listen on {address}: another process does"))
@@ -202,7 +210,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// Waits for room, then for a connection: without room further ones wait in the kernel's queue.
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> (tokio::sync::OwnedSemaphorePermit, io::Result<TcpStream>) {
@@ -210,7 +218,8 @@ async fn accept(
     (permit, listener.accept().await.map(|(stream, _)| stream))
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether only the connection that was to be accepted is gone.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused

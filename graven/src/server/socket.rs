@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A TCP stream whose writes fail once nothing could be written for `stall_timeout`.
-pub(super) struct PatientSocket {
+pub(crate) struct PatientSocket {
     stream: TcpStream,
     /// What was read of it before.
     begun: Bytes,
@@ -20,7 +20,7 @@ pub(super) struct PatientSocket {
 
 impl PatientSocket {
     /// `begun` was read from the stream already and comes first.
-    pub(super) fn new(stream: TcpStream, begun: Bytes, stall_timeout: Duration) -> PatientSocket {
+    pub(crate) fn new(stream: TcpStream, begun: Bytes, stall_timeout: Duration) -> PatientSocket {
         PatientSocket { stream, begun, stall_timeout, stalled: None }
     }
 
