@@ -183,6 +183,8 @@ codes! {
     WrongKey = 1706 "wrong-key" 409 exit 2: "use the keys directory of this log";
     /// There are more streams than one seal covers.
     TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
+    /// The stream is newer than the last seal, or nothing was sealed yet: nothing can be proven of the whole of it.
+    NotSealedYet = 1710 "not-sealed-yet" 409 exit 6 retryable: "seal the store, or wait for its next seal";
 
     /// The witness does not know the log.
     UnknownLog = 1760 "unknown-log" 404 exit 3: "start the witness with the log's verifier key: --log VKEY";

@@ -32,6 +32,13 @@ pub const TAG_BYTES_MAX: usize = 256;
 /// Bytes of a data subject's name. [`crate::Code::InvalidDataSubject`]
 pub const DATA_SUBJECT_BYTES_MAX: usize = 256;
 
+/// Keys of data subjects kept in memory, in two generations; the others are read from their files. Some 3 MB.
+pub const SUBJECT_KEYS_CACHED_MAX: usize = 16_384;
+
+/// Microseconds a data subject's key is taken from memory before its file is read again: that long may a node go on with a key
+/// that another node destroyed.
+pub const SUBJECT_KEY_CACHED_US_MAX: i64 = 5_000_000;
+
 /// Extension attributes of one CloudEvent, so that a hostile one costs little. [`crate::Code::InvalidCloudEvent`]
 pub const CLOUDEVENT_EXTENSIONS_MAX: usize = 64;
 
@@ -91,6 +98,19 @@ pub const LOG_KEYS_MAX: usize = 1_000;
 
 /// Streams a seal covers: the trie over them takes 140 bytes each, 2.8 GB in memory. [`crate::Code::TooManyStreams`]
 pub const SEALED_STREAMS_MAX: usize = 20_000_000;
+
+/// Streams that changed and are sealed at once; what is beyond goes into the next seal, made right after. Some 50 MB.
+pub const SEAL_CHANGES_MAX: usize = 262_144;
+
+/// Bytes of names of streams that are sealed at once; what is beyond goes into the next seal, made right after.
+pub const SEAL_NAMES_BYTES_MAX: usize = 64 << 20;
+
+/// Keyed hashes of stream names that are remembered from one seal to the next. Some 15 MB.
+pub const SEAL_KEYS_MAX: usize = 131_072;
+
+/// Events whose streams are sealed when a store is closed: a second or two of reading. With more of them the store closes
+/// without, and the next seal covers them.
+pub const SEAL_AT_CLOSE_EVENTS_MAX: u64 = 2_000_000;
 
 /// Names (types, categories) the statistics count one by one; what comes later is counted as `(other)`.
 pub const STATISTICS_NAMES_MAX: usize = 10_000;
