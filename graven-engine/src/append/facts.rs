@@ -2,7 +2,7 @@
 
 use super::names::Slot;
 use super::prepare::Hashed;
-use crate::audit::Tiles;
+use crate::audit::{SubjectKeys, Tiles};
 use crate::index::{Hasher, Index, Item, StreamFrom, Term, TermQuery};
 use crate::log::Log;
 use crate::log::frame::Subject;
@@ -136,6 +136,7 @@ pub(crate) struct Sources {
     pub(crate) index: Arc<Index>,
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) hasher: Arc<Hasher>,
+    pub(crate) subjects: Arc<SubjectKeys>,
     pub(crate) audit: Audit,
 }
 
@@ -170,13 +171,14 @@ impl Sources {
         index: Arc<Index>,
         tiles: Arc<Tiles>,
         hasher: Arc<Hasher>,
+        subjects: Arc<SubjectKeys>,
         options: &Options,
     ) -> Sources {
         let audit = Audit {
             #[cfg(feature = "measure-without-audit")]
             left_out: options.without_audit,
         };
-        Sources { log, index, tiles, hasher, audit }
+        Sources { log, index, tiles, hasher, subjects, audit }
     }
 
     /// Looks at the event at a position.

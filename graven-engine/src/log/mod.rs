@@ -10,6 +10,7 @@
 pub(crate) mod reader;
 pub(crate) mod recovery;
 mod replica;
+pub(crate) mod scavenge;
 pub(crate) mod segment;
 mod spare;
 

@@ -82,6 +82,8 @@ pub(crate) struct Reader {
     segment: Option<Arc<Segment>>,
     chunk: Bytes,
     chunk_start: u64,
+    /// Places of records from a position on, in a segment whose records stand elsewhere than the index remembers.
+    places: (u64, Vec<u32>),
     /// The chunk before, if the record read last lies in it and its frame's header does not.
     displaced: Option<Bytes>,
     frame: Option<(u64, Header)>,
@@ -96,6 +98,7 @@ impl Reader {
             segment: None,
             chunk: Bytes::new(),
             chunk_start: 0,
+            places: (0, Vec::new()),
             displaced: None,
             frame: None,
             ahead: POINT_BYTES,
@@ -108,7 +111,7 @@ impl Reader {
         self.frame = None;
     }
 
-    /// Reads the record of a position, whose byte offset the index knows, to keep it.
+    /// Reads the record of a position, whose byte offset the index knows or did before the segment was rewritten, to keep it.
     ///
     /// # Errors
     /// As [`Reader::peek`].
@@ -122,7 +125,7 @@ impl Reader {
     /// [`Code::Corrupted`] if what stands there is not that record; [`Code::Io`].
     pub(crate) fn peek(&mut self, position: u64, offset: u32) -> Result<Peeked<'_>> {
         self.enter(position)?;
-        let offset = u64::from(offset);
+        let offset = self.place(position)?.unwrap_or(offset.into());
         let near = offset.saturating_sub(frame::HEADER_BYTES_MAX as u64);
         let before = (offset - near) as usize;
         let head = self.bytes(near, before + frame::RECORD_HEAD_BYTES)?;
@@ -187,12 +190,27 @@ impl Reader {
             .log
             .segment_of(position)
             .ok_or_else(|| Error::new(Code::Internal, format!("no segment holds position {position}")))?;
-        if self.segment.as_ref().is_none_or(|known| known.first() != segment.first()) {
+        if self.segment.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &segment)) {
             self.segment = Some(segment);
             self.chunk = Bytes::new();
             self.frame = None;
+            self.places = (0, Vec::new());
         }
         Ok(())
+    }
+
+    /// Where the record of a position stands in the current segment, if that knows better than the index.
+    fn place(&mut self, position: u64) -> Result<Option<u64>> {
+        let known = |(first, places): &(u64, Vec<u32>)| {
+            let index = usize::try_from(position.checked_sub(*first)?).ok()?;
+            places.get(index).map(|place| u64::from(*place))
+        };
+        if let Some(place) = known(&self.places) {
+            return Ok(Some(place));
+        }
+        let Some(places) = self.segment().places_from(position)? else { return Ok(None) };
+        self.places = (position, places);
+        Ok(known(&self.places))
     }
 
     /// Bytes of the current segment, from the chunk in hand or read with what lies ahead; short at the file's end.

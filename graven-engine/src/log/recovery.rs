@@ -107,6 +107,12 @@ fn scan(
                 return Err(damaged(segment, 0, "the segment does not follow the one before"));
             }
         }
+        if end.position == from.position
+            && segment.first() < end.position
+            && let Some(place) = segment.frame_place(end.position)?
+        {
+            end.offset = place;
+        }
         let mut scan = Scan::new(segment)?;
         let mut batch_at = end.offset;
         let why = loop {

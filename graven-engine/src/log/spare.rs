@@ -44,6 +44,8 @@ struct State {
     filling: bool,
     /// Segments to cut to their used length.
     trim: Vec<(PathBuf, u64)>,
+    /// One is being cut right now.
+    trimming: bool,
     stop: bool,
 }
 
@@ -97,6 +99,14 @@ impl Spare {
         Ok(())
     }
 
+    /// Makes sure that the disk has room for another file of so many bytes beside what is held in reserve.
+    ///
+    /// # Errors
+    /// [`Code::DiskFull`]; those of the disk.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+        self.shared.check_room(bytes)
+    }
+
     /// Bytes of the spare that lies ready.
     pub(super) fn bytes(&self) -> Option<u64> {
         self.shared.state.lock().ready
@@ -116,6 +126,14 @@ impl Spare {
         self.shared.state.lock().trim.push((path, used));
         self.shared.changed.notify_all();
     }
+
+    /// Returns when no sealed segment waits for its unused end to be given back: from then on nobody writes to them.
+    pub(super) fn settle(&self) {
+        let mut state = self.shared.state.lock();
+        while self.thread.is_some() && (!state.trim.is_empty() || state.trimming) {
+            self.shared.changed.wait(&mut state);
+        }
+    }
 }
 
 impl Drop for Spare {
@@ -134,7 +152,10 @@ impl Shared {
         let mut state = self.state.lock();
         while !state.stop {
             if let Some((path, used)) = state.trim.pop() {
+                state.trimming = true;
                 parking_lot::MutexGuard::unlocked(&mut state, || self.trim_file(&path, used));
+                state.trimming = false;
+                self.changed.notify_all();
             } else if let Some(bytes) = state.wanted.take() {
                 state.filling = true;
                 let reserved = parking_lot::MutexGuard::unlocked(&mut state, || {
@@ -186,15 +207,13 @@ impl Shared {
         self.env.disk.open(&self.dir.join(NAME), Open::Write).map_err(|error| self.failed(&error))
     }
 
-    /// Makes a spare file whose space is reserved, and returns its size.
-    fn reserve(&self, bytes: u64) -> Result<u64> {
-        let path = self.dir.join(NAME);
+    fn check_room(&self, bytes: u64) -> Result<()> {
         let free = self.env.disk.free_bytes(&self.dir).map_err(|error| self.failed(&error))?;
         let needed = bytes.saturating_add(self.reserve_bytes);
         if free < needed {
             return Err(Error::new(
                 Code::DiskFull,
-                format!("{}: no room for the next log segment", self.dir.display()),
+                format!("{}: no room for another log segment", self.dir.display()),
             )
             .expected(format!(
                 "{needed} bytes free ({bytes} for the segment, {} in reserve)",
@@ -202,6 +221,13 @@ impl Shared {
             ))
             .found(format!("{free} bytes free")));
         }
+        Ok(())
+    }
+
+    /// Makes a spare file whose space is reserved, and returns its size.
+    fn reserve(&self, bytes: u64) -> Result<u64> {
+        self.check_room(bytes)?;
+        let path = self.dir.join(NAME);
         let made = self.env.disk.open(&path, Open::Create).and_then(|file| {
             file.allocate(bytes)?;
             file.sync_data()?;
