@@ -87,6 +87,12 @@ codes! {
     WitnessQuorumMissing = "WITNESS_QUORUM_MISSING" Outside: "too few witnesses cosigned";
     /// A timestamp does not fit what it stands for.
     TimestampInvalid = "TIMESTAMP_INVALID" Outside: "a timestamp does not fit its checkpoint";
+    /// A proof of a single event or of a range does not hold.
+    ProofInvalid = "PROOF_INVALID" Outside: "a proof does not show what it is there for";
+    /// A file of a bundle is not the one its manifest lists, or is not listed.
+    BundleFileMismatch = "BUNDLE_FILE_MISMATCH" Outside: "a file of the bundle is not the one that was exported";
+    /// A file of a bundle cannot be read as what it is.
+    BundleMalformed = "BUNDLE_MALFORMED" Outside: "a file of the bundle cannot be read";
 }
 
 impl fmt::Display for FindingCode {
@@ -172,11 +178,12 @@ pub struct TileHash {
 }
 
 impl TileHash {
-    /// First leaf it covers.
+    /// Last leaf it covers.
     #[must_use]
-    pub fn first_leaf(&self) -> u64 {
+    pub fn last_leaf(&self) -> u64 {
         let bits = u32::from(self.level) * TILE_WIDTH.trailing_zeros();
-        1u64.checked_shl(bits).map_or(u64::MAX, |width| self.index.saturating_mul(width))
+        let width = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
+        self.index.saturating_mul(width).saturating_add(width - 1)
     }
 }
 
@@ -225,11 +232,11 @@ impl Finding {
         self
     }
 
-    /// What orders findings: the position, or the first leaf under a stored hash, then the layer. A finding without a
-    /// place comes last.
+    /// What orders findings: the position, or the last leaf under a stored hash, since an event below it explains it; then
+    /// the layer. A finding without a place comes last.
     #[must_use]
     pub fn rank(&self) -> (u64, Layer) {
-        let tile = self.tile.map(|tile| tile.first_leaf());
+        let tile = self.tile.map(|tile| tile.last_leaf());
         (self.position.or(tile).unwrap_or(u64::MAX), self.code.layer())
     }
 }

@@ -29,7 +29,7 @@ fn the_smallest_position_counts_and_there_the_lowest_layer() {
     report.add(finding(FindingCode::RollbackDetected));
     report.add(finding(FindingCode::PayloadMismatch).at(300));
     report.add(finding(FindingCode::TileMismatch).in_tile(1, 1));
-    assert_eq!(report.first.as_ref().unwrap().code, FindingCode::TileMismatch, "it covers leaf 256");
+    assert_eq!(report.first.as_ref().unwrap().code, FindingCode::PayloadMismatch, "the event explains the hash above it");
     report.add(finding(FindingCode::PrevGlobalMismatch).at(7));
     report.add(finding(FindingCode::LeafHashMismatch).at(7));
     report.add(finding(FindingCode::MapRootMismatch).at(7));
@@ -83,6 +83,7 @@ fn notes_are_bounded() {
 
 #[test]
 fn a_hash_of_an_absurd_level_covers_no_leaf_there_can_be() {
-    assert_eq!(TileHash { level: 9, index: 1 }.first_leaf(), u64::MAX);
-    assert_eq!(TileHash { level: 3, index: 2 }.first_leaf(), 2 << 24);
+    assert_eq!(TileHash { level: 9, index: 1 }.last_leaf(), u64::MAX);
+    assert_eq!(TileHash { level: 0, index: 7 }.last_leaf(), 7);
+    assert_eq!(TileHash { level: 3, index: 2 }.last_leaf(), (3 << 24) - 1);
 }
