@@ -350,11 +350,11 @@ pub mod hex {
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&encode(hash))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         decode(&text)
             .ok_or_else(|| serde::de::Error::custom("expected a hash of 64 lower-case hexadecimal digits"))

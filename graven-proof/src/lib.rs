@@ -12,6 +12,7 @@
 //! - [`control`]: what the log says about itself, in the leaves of control records.
 //! - [`finding`]: what a check of a log can find, and its report.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
+//! - [`bundle`]: everything that shows a stream, a range or all of a log to be whole, in files to take away.
 //! - [`timestamp`]: asking a timestamp authority about a checkpoint, and what it answers (RFC 3161).
 //! - [`witness`]: what a log and its witnesses say to each other, and how a witness decides (C2SP tlog-witness).
 
@@ -39,6 +40,7 @@
 //! ```
 
 mod base64;
+pub mod bundle;
 pub mod chain;
 pub mod checkpoint;
 pub mod control;

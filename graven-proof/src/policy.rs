@@ -139,6 +139,13 @@ impl Policy {
         }
     }
 
+    /// The same witnesses and quorum, for these logs.
+    #[must_use]
+    pub fn with_logs(&self, keys: &[VerifierKey]) -> Policy {
+        let log = |key: &VerifierKey| Party { name: key.name().as_str().to_owned(), key: key.clone(), url: None };
+        Policy { logs: keys.iter().map(log).collect(), ..self.clone() }
+    }
+
     /// All keys: the logs', then the witnesses'.
     pub(crate) fn keys(&self) -> Vec<VerifierKey> {
         self.logs.iter().chain(&self.witnesses).map(|party| party.key.clone()).collect()

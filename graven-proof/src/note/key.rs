@@ -173,6 +173,12 @@ impl VerifierKey {
         self.verify(text, signature).flatten()
     }
 
+    /// Whether this key made this Ed25519 signature over these very bytes; what authorises a change of keys is signed so.
+    #[must_use]
+    pub fn signed(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+    }
+
     /// Whether this key made this signature of the text, and when, if it says so. `None` if it did not.
     pub(super) fn verify(&self, text: &str, signature: &Signature) -> Option<Option<u64>> {
         let holds = |message: &[u8], bytes: &[u8; 64]| {
