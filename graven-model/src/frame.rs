@@ -7,12 +7,14 @@
 //! A frame from which something was erased is a *rewritten* one: its records are shorter, and before them stands the header
 //! it was written with, unchanged, so that everything that names the frame by its checksum still does.
 
+mod opened;
 mod record;
 mod rewrite;
 mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use opened::{OPENED_MAGIC, Shown, has_sealed, open};
 pub use record::{
     NewRecord, Record, RecordHead, SaltedName, Secrets, Subject, body_crc, encode_record, record_bytes_max,
     record_intact,
@@ -128,9 +130,22 @@ impl Header {
         if bytes.get(..4)? != REWRITTEN_MAGIC.to_le_bytes() {
             return Header::as_written(bytes).filter(Header::is_possible);
         }
+        Header::before_another(bytes, crc32c::crc32c)
+    }
+
+    /// As [`Header::decode`], of an opened frame too.
+    fn decode_shown(bytes: &[u8]) -> Option<Header> {
+        if bytes.get(..4)? == OPENED_MAGIC.to_le_bytes() {
+            return Header::before_another(bytes, opened::checksum);
+        }
+        Header::decode(bytes)
+    }
+
+    /// A header that stands before the one the frame was written with.
+    fn before_another(bytes: &[u8], checksum: fn(&[u8]) -> u32) -> Option<Header> {
         let bytes = bytes.get(..HEADER_BYTES_MAX)?;
         let word = |at: usize| bytes[at..at + 4].try_into().map(u32::from_le_bytes).expect("four bytes");
-        if crc32c::crc32c(&bytes[8..]) != word(4) {
+        if checksum(&bytes[8..]) != word(4) {
             return None;
         }
         let kept = Header::as_written(&bytes[REWRITTEN_BYTES..]).filter(Header::is_possible)?;
@@ -182,8 +197,8 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// Decodes whole frames, back to back, into their events. Every checksum is compared; the events share the memory of
-/// `bytes`, and names that repeat share their own.
+/// Decodes whole frames, stored or opened ones, back to back, into their events; what is sealed in a stored frame is shown as
+/// erased. Every checksum is compared; the events share the memory of `bytes`, and names that repeat share their own.
 ///
 /// The iterator ends after the first error.
 ///
@@ -226,7 +241,7 @@ impl Events {
             Some(frame) if self.next < frame.end() => frame,
             _ => {
                 let rest = self.bytes.get(self.at..)?;
-                let frame = Header::decode(rest)?;
+                let frame = Header::decode_shown(rest)?;
                 let whole = rest.get(..frame.length as usize)?;
                 if body_crc(&whole[frame.header_bytes()..], frame.count) != Some(frame.body_crc) {
                     return None;

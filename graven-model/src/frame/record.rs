@@ -50,7 +50,7 @@ pub fn record_intact(head: RecordHead, position: u64, body: &[u8]) -> bool {
 pub type SaltedName = Option<[u8; 16]>;
 
 /// Beside the kind: data and metadata are ciphertext under the data subject's key.
-const KIND_SEALED: u8 = 0x10;
+pub(super) const KIND_SEALED: u8 = 0x10;
 /// Instead of seed and data stands the commitment to them.
 pub(super) const KIND_DATA_ERASED: u8 = 0x20;
 /// Instead of seed, length and metadata stands the commitment to them.
@@ -411,7 +411,8 @@ impl<'a> Record<'a> {
         self.content_type.as_str()
     }
 
-    /// The event it holds, at this position, committed at this time in microseconds since 1970.
+    /// The event it holds, at this position, committed at this time in microseconds since 1970. Of a sealed one nobody sees the
+    /// ciphertext: whoever has the key puts in what was sealed, to everybody else it is erased.
     #[must_use]
     pub fn event(&self, position: u64, commit_time: i64) -> EventRef<'_> {
         EventRef {
@@ -423,14 +424,14 @@ impl<'a> Record<'a> {
             id: EventId(self.id),
             event_type: self.event_type,
             content_type: self.content_type,
-            data: self.data,
-            metadata: self.metadata,
+            data: if self.sealed { &[] } else { self.data },
+            metadata: if self.sealed { &[] } else { self.metadata },
             occurred_at: self.occurred_at.map(Timestamp::from_micros),
             schema: self.schema,
             tags: TagsRef::salted(&self.tags),
             data_subject: self.subject.and_then(Subject::name),
             encrypted: self.encrypted,
-            erased: self.data_erased.is_some(),
+            erased: self.data_erased.is_some() || self.sealed,
         }
     }
 }

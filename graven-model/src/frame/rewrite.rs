@@ -89,7 +89,7 @@ fn shrink(
 }
 
 /// Appends a record's body without what is destroyed; true if that is less than was there.
-fn put_body(out: &mut Vec<u8>, record: &Record<'_>, wanted: Erase) -> bool {
+pub(super) fn put_body(out: &mut Vec<u8>, record: &Record<'_>, wanted: Erase) -> bool {
     let start = out.len();
     let data = wanted.data && record.data_erased.is_none();
     let metadata = wanted.metadata && !record.metadata.is_empty();

@@ -88,8 +88,13 @@ proptest! {
         prop_assert_eq!(record.subject, subject);
         prop_assert_eq!(record.sealed, secrets.sealed);
         prop_assert_eq!(record.data_seed, [3; 16]);
-        let stored = record.event(position, 5).to_stored(&body, &mut crate::Names::new()).unwrap();
+        let mut stored = record.event(position, 5).to_stored(&body, &mut crate::Names::new()).unwrap();
         prop_assert_eq!(record.event(position, 5), crate::EventRef::from(&stored));
+        if record.sealed {
+            prop_assert!(stored.erased && stored.event.data.is_empty() && stored.event.metadata.is_empty());
+            stored.event.data = event.data.clone();
+            stored.event.metadata = event.metadata.clone();
+        }
         prop_assert_eq!(&stored.event, &event);
         prop_assert_eq!(stored.revision.0, revision);
     }
@@ -205,7 +210,7 @@ proptest! {
             prop_assert_eq!(after.subject, if named { before.subject } else { before.subject.map(|_| Subject::Keyed([7; 32])) });
         }
         let shown: Vec<_> = super::events(&Bytes::copy_from_slice(twice)).map(Result::unwrap).collect();
-        prop_assert!(shown.iter().zip(&after).all(|(event, record)| event.erased == record.data_erased.is_some()));
+        prop_assert!(shown.iter().zip(&after).all(|(event, record)| event.erased == (record.data_erased.is_some() || record.sealed)));
     }
 
     #[test]
@@ -284,4 +289,73 @@ fn a_record_with_marks_that_contradict_each_other_is_refused() {
     marked[0] |= 0x20;
     marked.extend_from_slice(&[0; 32]);
     assert!(Record::decode(&marked).is_none());
+}
+
+/// Shows sealed data as its bytes turned round, and metadata likewise; as gone where there are too few.
+fn turned(_: u64, record: &Record<'_>, show: &mut dyn FnMut(Shown<'_>)) -> crate::Result<()> {
+    let turn = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
+    if record.data.len() < 3 {
+        show(Shown::Gone);
+    } else {
+        show(Shown::Open { data: &turn(record.data), metadata: &turn(record.metadata) });
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn an_opened_frame_shows_what_was_sealed_and_is_never_taken_for_a_stored_one(
+        events in proptest::collection::vec(event(), 1..5),
+        wanted in proptest::collection::vec(erase(), 5),
+        sealed: bool,
+    ) {
+        let written = frame_of(&events, 40, sealed);
+        let mut stored = Vec::new();
+        rewrite(&written, &mut stored, |position, _| wanted[position as usize - 40]).unwrap();
+        let about_somebody = records(&stored).iter().any(|record| record.sealed);
+        prop_assert_eq!(has_sealed(&stored), about_somebody);
+        let mut opened = b"before".to_vec();
+        open(&stored, &mut opened, turned).unwrap();
+        let opened = opened.split_off(6);
+        prop_assert!(Header::decode(&opened).is_none());
+        let masked: Vec<_> = super::events(&Bytes::from(stored.clone())).map(Result::unwrap).collect();
+        let shown: Vec<_> = super::events(&Bytes::from(opened)).map(Result::unwrap).collect();
+        for ((record, masked), shown) in records(&stored).iter().zip(masked).zip(shown) {
+            if record.sealed {
+                prop_assert!(masked.erased && masked.event.data.is_empty() && masked.event.metadata.is_empty());
+                let gone = record.data.len() < 3;
+                prop_assert_eq!(shown.erased, gone || record.data_erased.is_some());
+                let turned: Vec<u8> = record.data.iter().rev().copied().collect();
+                prop_assert_eq!(&shown.event.data[..], if gone { &[][..] } else { &turned });
+                let turned: Vec<u8> = record.metadata.iter().rev().copied().collect();
+                prop_assert_eq!(&shown.event.metadata[..], if gone { &[][..] } else { &turned });
+                prop_assert_eq!(shown.event.id, masked.event.id);
+                prop_assert_eq!(shown.event.data_subject, masked.event.data_subject);
+            } else {
+                prop_assert_eq!(shown, masked);
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_of_an_opened_frame_passes(at in 0usize..1_000_000) {
+        let event = NewEvent { data_subject: Some("anna".into()), ..NewEvent::json(EventId([1; 16]), "T", "{\"a\":1}") };
+        let mut opened = Vec::new();
+        open(&frame_of(&[event.clone(), event], 0, true), &mut opened, turned).unwrap();
+        let at = at % (opened.len() * 8);
+        opened[at / 8] ^= 1 << (at % 8);
+        let outcome: Result<Vec<_>> = super::events(&Bytes::from(opened)).collect();
+        prop_assert!(outcome.is_err(), "bit {}", at);
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_whole_is_not_opened() {
+    let event =
+        NewEvent { data_subject: Some("anna".into()), ..NewEvent::json(EventId([1; 16]), "T", "{\"a\":1}") };
+    let written = frame_of(&[event], 0, true);
+    for end in 0..written.len() {
+        let _ = has_sealed(&written[..end]);
+        assert!(open(&written[..end], &mut Vec::new(), turned).is_err());
+    }
 }
