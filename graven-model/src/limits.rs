@@ -139,6 +139,19 @@ pub const WITNESS_CONNECTIONS_MAX: usize = 256;
 /// Witnesses a server sends its checkpoints to: each has a thread. [`crate::Code::InvalidConfig`]
 pub const WITNESSES_MAX: usize = 16;
 
+/// Stream names, and tags, that the check of a stopped store keeps in memory: 150 bytes each, so 5 GiB at the most. Events
+/// of further ones are read and not compared with their leaf hashes, which the report says.
+pub const VERIFY_NAMES_MAX: usize = 1 << 24;
+
+/// The same for the check of a store that goes on, which finds forgotten ones again in the index.
+pub const VERIFY_NAMES_OPEN_MAX: usize = 1 << 20;
+
+/// Events one erasure names by position, so that its record fits a leaf. [`crate::Code::InvalidErasure`]
+pub const ERASURE_POSITIONS_MAX: usize = 2_000;
+
+/// Bytes of each text in an erasure or a legal hold: ids, codes, names of those who decided. [`crate::Code::InvalidErasure`]
+pub const ERASURE_TEXT_BYTES_MAX: usize = 256;
+
 /// Text from outside, cut for an error message.
 #[must_use]
 pub fn shorten(text: &str) -> &str {
