@@ -27,10 +27,10 @@ pub struct StoredCheckpoint {
 pub(super) const CHECKPOINT_BYTES_MAX: usize = PARTS_MAX * TEXT_BYTES;
 
 const MAGIC: [u8; 4] = *b"GCP1";
-const BLOCK_BYTES: usize = 512;
+pub(super) const BLOCK_BYTES: usize = 512;
 const HEADER_BYTES: usize = 28;
 const TEXT_BYTES: usize = BLOCK_BYTES - HEADER_BYTES;
-const PARTS_MAX: usize = 8;
+pub(super) const PARTS_MAX: usize = 8;
 /// Blocks read at once.
 const READ_BLOCKS: u64 = 128;
 
@@ -268,16 +268,16 @@ pub(crate) enum AppendError {
 }
 
 /// One block, taken apart.
-struct Block<'a> {
-    part: u8,
-    parts: u8,
-    size: u64,
+pub(super) struct Block<'a> {
+    pub(super) part: u8,
+    pub(super) parts: u8,
+    pub(super) size: u64,
     signed_at: i64,
-    text: &'a [u8],
+    pub(super) text: &'a [u8],
 }
 
 impl<'a> Block<'a> {
-    fn decode(bytes: &'a [u8]) -> Option<Block<'a>> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Block<'a>> {
         let bytes: &[u8; BLOCK_BYTES] = bytes.try_into().ok()?;
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
         let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));

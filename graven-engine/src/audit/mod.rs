@@ -10,7 +10,10 @@ mod prove;
 mod signer;
 mod tiles;
 mod trail;
+mod verify;
 
 pub use checkpoints::StoredCheckpoint;
 pub(crate) use tiles::Tiles;
 pub use trail::Trail;
+pub(crate) use verify::verify_open;
+pub use verify::{VerifyOptions, VerifyProgress, verify};

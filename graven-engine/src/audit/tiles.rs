@@ -334,7 +334,7 @@ impl Tiles {
     }
 
     /// `count` hashes of one tile, all of them complete.
-    fn range(&self, level: usize, start: u64, count: usize) -> Result<Vec<Hash>> {
+    pub(super) fn range(&self, level: usize, start: u64, count: usize) -> Result<Vec<Hash>> {
         let in_file = self.state.read().in_file(level);
         if start + count as u64 <= in_file {
             return self.read_file(level, start, count);

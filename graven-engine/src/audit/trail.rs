@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// File of the high-water mark in the keys directory, unless it is kept elsewhere.
-const HIGH_WATER_FILE: &str = "high-water";
+pub(super) const HIGH_WATER_FILE: &str = "high-water";
 
 /// The audit trail of an open store: checkpoints, proofs, tiles, leaves. Cheap to clone; does not keep the store open.
 ///

@@ -136,6 +136,11 @@ impl Log {
         })
     }
 
+    /// The directory of the store, which the log's is in.
+    pub(crate) fn store_dir(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// Segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.read().clone()

@@ -66,7 +66,8 @@ impl SegmentHeader {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<SegmentHeader> {
+    /// Reads the head of a segment; `None` if it is none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<SegmentHeader> {
         let bytes = bytes.get(..USED_BYTES)?;
         if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[12..]).to_le_bytes() != bytes[8..12] {
             return None;

@@ -11,7 +11,7 @@ use crate::append::{
     AUDIT_STREAM, Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
-use crate::audit::Trail;
+use crate::audit::{Trail, VerifyOptions, VerifyProgress, verify_open};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
@@ -28,8 +28,10 @@ use graven_model::{
     Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
     StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
+use graven_proof::finding::Report;
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -444,6 +446,22 @@ impl Store {
     /// [`Code::Corrupted`], [`Code::Io`].
     pub fn stream_metadata(&self, stream: &StreamName) -> Result<Option<(Revision, Bytes)>> {
         streams::metadata(&self.inner.shared, stream)
+    }
+
+    /// Verifies everything below the head as it is now, and goes on meanwhile: see [`crate::audit::verify`]. Nothing is done
+    /// about a finding. Blocks for as long as it takes, on the calling thread alone.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for a checkpoint of another log; [`Code::Timeout`] if `progress` ended it; [`Code::Io`]. What is
+    /// wrong with the log is in the report.
+    pub fn verify(
+        &self,
+        verify: &VerifyOptions,
+        progress: &mut dyn FnMut(&VerifyProgress) -> ControlFlow<()>,
+    ) -> Result<Report> {
+        let Inner { shared, identity, trail, .. } = &*self.inner;
+        let keys = if trail.latest().is_some() { trail.verifier_keys()? } else { Vec::new() };
+        verify_open(shared, identity, keys, verify, progress)
     }
 
     /// Counts of events, streams and bytes.

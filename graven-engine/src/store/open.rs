@@ -67,7 +67,7 @@ pub(crate) const IDENTITY_FILE: &str = "store.json";
 const LOCK_FILE: &str = "graven.lock";
 pub(crate) const LOG_DIR: &str = "log";
 pub(crate) const INDEX_DIR: &str = "index";
-const AUDIT_DIR: &str = "audit";
+pub(crate) const AUDIT_DIR: &str = "audit";
 /// Keys, unless they are kept elsewhere.
 pub(crate) const KEYS_DIR: &str = "keys";
 pub(crate) const CHECKPOINTS_FILE: &str = "checkpoints.log";

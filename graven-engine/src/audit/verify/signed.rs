@@ -1,0 +1,301 @@
+//! The signed heads a log is compared with, smallest first: those it keeps itself, and those somebody brings along.
+
+use crate::audit::checkpoints::{BLOCK_BYTES, Block, PARTS_MAX};
+use crate::env::{DiskFile, Env, Open};
+use graven_model::{Error, Result};
+use graven_proof::checkpoint::{CheckpointError, SignedCheckpoint};
+use graven_proof::finding::{CheckpointRef, Finding, FindingCode, Report};
+use graven_proof::merkle::TreeHead;
+use graven_proof::policy::Policy;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Blocks read at once.
+const READ_BLOCKS: u64 = 128;
+
+/// A head somebody signed.
+#[derive(Debug, Clone)]
+pub(super) struct Signed {
+    pub(super) head: TreeHead,
+    key_id: Option<String>,
+    /// Where it was read, in words.
+    pub(super) place: String,
+}
+
+impl Signed {
+    /// As a report names it.
+    pub(super) fn named(&self) -> CheckpointRef {
+        CheckpointRef::new(&self.head, self.key_id.clone())
+    }
+}
+
+/// Whom signatures are checked against.
+pub(super) enum Keys {
+    /// Nobody.
+    Nobody,
+    /// These keys, as logs of the policy.
+    Known(Box<Policy>),
+}
+
+/// Signed heads in the order of their sizes.
+pub(super) struct SignedHeads {
+    origin: String,
+    keys: Keys,
+    file: Option<(PathBuf, Arc<dyn DiskFile>)>,
+    blocks: u64,
+    next_block: u64,
+    buffer: (u64, Vec<u8>),
+    /// Read from the file and not yet compared.
+    peeked: Option<Signed>,
+    /// Brought along, smallest first.
+    brought: VecDeque<Signed>,
+    /// The largest size of a readable checkpoint so far.
+    last_size: Option<u64>,
+    /// Somebody may be writing the last one.
+    growing: bool,
+}
+
+impl SignedHeads {
+    /// The checkpoints in a file, which may be missing, and `brought` besides. `growing`: more are added meanwhile.
+    pub(super) fn open(
+        env: &Env,
+        path: &Path,
+        origin: &str,
+        keys: Keys,
+        mut brought: Vec<(SignedCheckpoint, String)>,
+        growing: bool,
+        report: &mut Report,
+    ) -> Result<SignedHeads> {
+        brought.sort_by_key(|(checkpoint, _)| checkpoint.unverified_head().size);
+        let failed = |error: std::io::Error| Error::io(path.display(), &error);
+        let (file, blocks) = match env.disk.open(path, Open::Read) {
+            Ok(file) => {
+                let blocks = file.len().map_err(failed)? / BLOCK_BYTES as u64;
+                (Some((path.to_owned(), file)), blocks)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, 0),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut heads = SignedHeads {
+            origin: origin.to_owned(),
+            keys,
+            file,
+            blocks,
+            next_block: 0,
+            buffer: (0, Vec::new()),
+            peeked: None,
+            brought: VecDeque::new(),
+            last_size: None,
+            growing,
+        };
+        for (checkpoint, place) in brought {
+            heads.brought.extend(heads.check(&checkpoint, place, report));
+        }
+        heads.advance(report)?;
+        Ok(heads)
+    }
+
+    /// Whether there are any at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks == 0 && self.brought.is_empty()
+    }
+
+    /// Size of the next one; the largest number there is if there is none.
+    pub(super) fn next_size(&self) -> u64 {
+        let sizes = [self.peeked.as_ref(), self.brought.front()];
+        sizes.into_iter().flatten().map(|signed| signed.head.size).min().unwrap_or(u64::MAX)
+    }
+
+    /// Takes the next one.
+    pub(super) fn take(&mut self, report: &mut Report) -> Result<Option<Signed>> {
+        let size = self.next_size();
+        if self.brought.front().is_some_and(|signed| signed.head.size == size) {
+            return Ok(self.brought.pop_front());
+        }
+        let taken = self.peeked.take();
+        self.advance(report)?;
+        Ok(taken)
+    }
+
+    /// Reads on to the next checkpoint in the file that can be read and whose signatures hold.
+    fn advance(&mut self, report: &mut Report) -> Result<()> {
+        while self.peeked.is_none() && self.next_block < self.blocks {
+            let first = self.next_block;
+            let (text, size) = match self.text(first)? {
+                Some(found) => found,
+                None => {
+                    self.next_block = self.next_block.max(first + 1);
+                    if self.growing && first + PARTS_MAX as u64 >= self.blocks {
+                        self.next_block = self.blocks;
+                        return Ok(());
+                    }
+                    if self.torn(first)? {
+                        report.note("the last checkpoint in the file is torn; it was never handed out");
+                        self.next_block = self.blocks;
+                        return Ok(());
+                    }
+                    report.add(
+                        Finding::new(
+                            FindingCode::CheckpointSignatureInvalid,
+                            "a checkpoint as it was signed",
+                            "damaged bytes; a checksum does not hold",
+                        )
+                        .shown_by(self.place(first)),
+                    );
+                    continue;
+                }
+            };
+            let place = self.place(first);
+            let checkpoint = match SignedCheckpoint::parse(&text) {
+                Ok(checkpoint) if checkpoint.unverified_head().size == size => checkpoint,
+                Ok(checkpoint) => {
+                    let found = format!("one of {} events", checkpoint.unverified_head().size);
+                    report.add(
+                        Finding::new(
+                            FindingCode::CheckpointSignatureInvalid,
+                            format!("a checkpoint of {size} events"),
+                            found,
+                        )
+                        .shown_by(place),
+                    );
+                    continue;
+                }
+                Err(error) => {
+                    report.add(
+                        Finding::new(
+                            FindingCode::CheckpointSignatureInvalid,
+                            "a checkpoint as it was signed",
+                            error.to_string(),
+                        )
+                        .shown_by(place),
+                    );
+                    continue;
+                }
+            };
+            if self.last_size.is_some_and(|last| size <= last) {
+                let last = self.last_size.unwrap_or_default();
+                report.add(
+                    Finding::new(
+                        FindingCode::CheckpointGap,
+                        format!("a checkpoint of more than {last} events"),
+                        format!("one of {size}"),
+                    )
+                    .shown_by(place),
+                );
+                continue;
+            }
+            self.last_size = Some(size);
+            self.peeked = self.check(&checkpoint, place, report);
+        }
+        Ok(())
+    }
+
+    /// Checks who signed. `None` after a finding.
+    fn check(&self, checkpoint: &SignedCheckpoint, place: String, report: &mut Report) -> Option<Signed> {
+        let head = checkpoint.unverified_head();
+        let refused = |code, expected: String, actual: String| {
+            let finding = Finding::new(code, expected, actual).shown_by(place.clone());
+            Some(finding)
+        };
+        let mut key_id = None;
+        let finding = if checkpoint.unverified_origin() != self.origin {
+            let found = format!("one of {:?}", checkpoint.unverified_origin());
+            refused(
+                FindingCode::CheckpointSignatureInvalid,
+                format!("a checkpoint of {:?}", self.origin),
+                found,
+            )
+        } else if let Keys::Known(policy) = &self.keys {
+            let expected = || format!("a signature of a key of {:?} over {} events", self.origin, head.size);
+            match checkpoint.verify(policy) {
+                Ok(verified) => {
+                    key_id = Some(verified.log_key().to_string());
+                    None
+                }
+                Err(CheckpointError::UntrustedLog(_)) => refused(
+                    FindingCode::KeyUnknown,
+                    expected(),
+                    "a checkpoint that none of the known keys signed".into(),
+                ),
+                Err(CheckpointError::Note(error @ graven_proof::note::NoteError::Unsigned(_))) => {
+                    refused(FindingCode::KeyUnknown, expected(), error.to_string())
+                }
+                Err(CheckpointError::QuorumMissing { .. }) => refused(
+                    FindingCode::WitnessQuorumMissing,
+                    "the cosignatures that the policy asks for".into(),
+                    "too few of them".into(),
+                ),
+                Err(error) => refused(FindingCode::CheckpointSignatureInvalid, expected(), error.to_string()),
+            }
+        } else {
+            None
+        };
+        match finding {
+            Some(finding) => {
+                report.add(finding);
+                None
+            }
+            None => Some(Signed { head, key_id, place }),
+        }
+    }
+
+    /// The text of the checkpoint whose first block this is, with the size it is filed under; moves behind it.
+    fn text(&mut self, first: u64) -> Result<Option<(Vec<u8>, u64)>> {
+        let mut text = Vec::new();
+        let mut size = None;
+        for part in 0..=u8::MAX {
+            let at = first + u64::from(part);
+            let bytes = self.block(at)?;
+            let Some(block) = Block::decode(bytes) else { return Ok(None) };
+            if block.part != part || size.is_some_and(|size| size != block.size) {
+                return Ok(None);
+            }
+            size = Some(block.size);
+            text.extend_from_slice(block.text);
+            let filed_under = block.size;
+            if block.part + 1 == block.parts {
+                self.next_block = at + 1;
+                return Ok(Some((text, filed_under)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a block that does not read is what a crash left of the last checkpoint: zeros from somewhere on.
+    fn torn(&mut self, first: u64) -> Result<bool> {
+        for at in first..self.blocks.min(first + READ_BLOCKS) {
+            let bytes = self.block(at)?;
+            if at > first && Block::decode(bytes).is_some_and(|block| block.part == 0) {
+                return Ok(false);
+            }
+        }
+        // A sector is written whole or not at all.
+        let bytes = self.block(first)?;
+        Ok(bytes.iter().all(|byte| *byte == 0) || Block::decode(bytes).is_some())
+    }
+
+    fn block(&mut self, at: u64) -> Result<&[u8]> {
+        let (start, held) = (self.buffer.0, self.buffer.1.len() as u64 / BLOCK_BYTES as u64);
+        if at < start || at >= start + held {
+            let Some((path, file)) = &self.file else { return Ok(&[]) };
+            let wanted = READ_BLOCKS.min(self.blocks.saturating_sub(at)) as usize * BLOCK_BYTES;
+            let mut bytes = std::mem::take(&mut self.buffer.1);
+            bytes.resize(wanted, 0);
+            let read = file
+                .read_at(&mut bytes, at * BLOCK_BYTES as u64)
+                .map_err(|error| Error::io(path.display(), &error))?;
+            bytes.truncate(read);
+            self.buffer = (at, bytes);
+        }
+        let from = ((at - self.buffer.0) as usize * BLOCK_BYTES).min(self.buffer.1.len());
+        let to = (from + BLOCK_BYTES).min(self.buffer.1.len());
+        Ok(&self.buffer.1[from..to])
+    }
+
+    fn place(&self, block: u64) -> String {
+        let path = self.file.as_ref().map_or_else(String::new, |(path, _)| path.display().to_string());
+        format!("{path} at byte {}", block * BLOCK_BYTES as u64)
+    }
+}
