@@ -257,11 +257,7 @@ pub fn read_request(message: &Bytes) -> (u64, Result<AppendRequest>) {
                 _ => {}
             }
         }
-        match read_append_in(message, append.unwrap_or_default())? {
-            (append, false) => Ok(append),
-            (_, true) => Err(Error::new(Code::BadRequest, "a session gives no proofs")
-                .expected("an append that asks for none, or the call Append")),
-        }
+        read_append_in(message, append.unwrap_or_default(), Asked::InSession)
     })();
     (correlation, append)
 }
@@ -272,21 +268,35 @@ pub fn read_request(message: &Bytes) -> (u64, Result<AppendRequest>) {
 /// [`Code::BadRequest`] for what is none; [`Code::InvalidStreamName`];
 /// [`Code::InvalidEventId`] with the index of the event. All other bounds are the store's to check.
 pub fn read_append(message: &Bytes) -> Result<AppendRequest> {
-    read_append_asking(message).map(|(append, _)| append)
+    read_append_in(message, message, Asked::Alone)
 }
 
-/// [`read_append`], and whether a proof is asked for.
+/// Whether an `AppendRequest` asks for a proof. Looks at nothing else.
 ///
 /// # Errors
-/// As [`read_append`].
-pub fn read_append_asking(message: &Bytes) -> Result<(AppendRequest, bool)> {
-    read_append_in(message, message)
+/// [`Code::BadRequest`] for what is none.
+pub fn asks_for_proof(message: &[u8]) -> Result<bool> {
+    let mut asked = false;
+    let mut fields = Fields::of(message);
+    while let Some((number, value)) = fields.next()? {
+        if number == 6 {
+            asked = value.number()? != 0;
+        }
+    }
+    Ok(asked)
 }
 
-/// `message` is a part of `all`, whose memory the payloads share. With it: whether a proof is asked for.
-fn read_append_in(all: &Bytes, message: &[u8]) -> Result<(AppendRequest, bool)> {
+/// How an append came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Alone,
+    /// Where answers come one after the other, and none waits for a signature.
+    InSession,
+}
+
+/// `message` is a part of `all`, whose memory the payloads share.
+fn read_append_in(all: &Bytes, message: &[u8], asked: Asked) -> Result<AppendRequest> {
     let mut append = AppendRequest::default();
-    let mut proof = false;
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {
         match number {
@@ -308,11 +318,14 @@ fn read_append_in(all: &Bytes, message: &[u8]) -> Result<(AppendRequest, bool)> 
                 }
             }
             5 => append.unseen_max = value.number()? as u32,
-            6 => proof = value.number()? != 0,
+            6 if asked == Asked::InSession && value.number()? != 0 => {
+                return Err(Error::new(Code::BadRequest, "a session gives no proofs")
+                    .expected("an append that asks for none, or the call Append"));
+            }
             _ => {}
         }
     }
-    Ok((append, proof))
+    Ok(append)
 }
 
 fn read_write(message: &[u8]) -> Result<StreamWrite> {

@@ -53,10 +53,11 @@ pub fn grpc_code(code: Code) -> GrpcCode {
     let entry = code.entry();
     match entry.status {
         400 | 415 => GrpcCode::InvalidArgument,
+        403 => GrpcCode::PermissionDenied,
         404 => GrpcCode::NotFound,
         408 => GrpcCode::DeadlineExceeded,
         // A client that repeats the call by itself would find the same node again.
-        409 | 410 | 421 => GrpcCode::FailedPrecondition,
+        409 | 410 | 421 | 422 => GrpcCode::FailedPrecondition,
         // A test-and-set that failed: read, decide and write again.
         412 => GrpcCode::Aborted,
         413 | 507 => GrpcCode::ResourceExhausted,

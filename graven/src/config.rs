@@ -4,10 +4,12 @@
 //! and the documentation all read it. A key nobody knows is an error that names the nearest one. No file is read
 //! unless it is named.
 
+pub(crate) mod audit;
 pub(crate) mod journal;
 pub(crate) mod settings;
 pub(crate) mod units;
 
+use audit::AuditConfig;
 use graven_engine::Options;
 use graven_model::{Code, Error, Result};
 use journal::JournalConfig;
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) free_bytes_reserve: u64,
     /// The journal that several nodes share, if this is one of them.
     pub(crate) journal: JournalConfig,
+    /// The audit trail.
+    pub(crate) audit: AuditConfig,
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub(crate) log_level: String,
     /// How log lines look.
@@ -66,6 +70,7 @@ impl Default for Config {
             heads_max: options.heads_max,
             free_bytes_reserve: options.free_bytes_reserve,
             journal: JournalConfig::default(),
+            audit: AuditConfig::default(),
             log_level: "info".into(),
             log_format: LogFormat::Text,
         }
@@ -143,8 +148,17 @@ impl Config {
         })
     }
 
-    /// What the engine needs of it.
+    /// What the engine needs of it, to look at a store, to copy or to export one: nothing is added to the log.
     pub(crate) fn engine_options(&self) -> Options {
+        self.audit.keys_of(self.store_options())
+    }
+
+    /// What the engine needs of it, to run a store: it signs checkpoints and seals by itself.
+    pub(crate) fn running_options(&self) -> Options {
+        self.audit.running(self.store_options())
+    }
+
+    fn store_options(&self) -> Options {
         Options {
             segment_bytes: self.segment_bytes,
             index_flush_events: self.index_flush_events,

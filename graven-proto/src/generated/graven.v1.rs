@@ -824,6 +824,84 @@ pub struct NodeResponse {
     #[prost(message, optional, tag = "7")]
     pub trouble: ::core::option::Option<Error>,
 }
+/// Which checkpoint; nothing set = the latest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointRequest {
+    /// One that covers this many events, signed now if need be.
+    #[prost(uint64, optional, tag = "1")]
+    pub at_least: ::core::option::Option<u64>,
+    /// The one that was signed at exactly this size.
+    #[prost(uint64, optional, tag = "2")]
+    pub size: ::core::option::Option<u64>,
+}
+/// A checkpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointResponse {
+    /// The signed note (C2SP tlog-checkpoint).
+    #[prost(string, tag = "1")]
+    pub checkpoint: ::prost::alloc::string::String,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifierKeysRequest {}
+/// Keys that sign checkpoints, or signed them once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifierKeysResponse {
+    /// As text of C2SP signed-note.
+    #[prost(string, repeated, tag = "1")]
+    pub vkeys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Which proof.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InclusionRequest {
+    /// Position of the event.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Under the checkpoint that was signed at this size; absent = the latest, or one that is signed now.
+    #[prost(uint64, optional, tag = "2")]
+    pub size: ::core::option::Option<u64>,
+    /// Bring the event's leaf along, as extra data of the proof.
+    #[prost(bool, tag = "3")]
+    pub leaf: bool,
+}
+/// Everything that shows an event to be in the log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InclusionResponse {
+    /// A C2SP tlog-proof.
+    #[prost(string, tag = "1")]
+    pub proof: ::prost::alloc::string::String,
+}
+/// Which proof.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsistencyRequest {
+    /// Events of the older tree, at least 1.
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    /// Events of the newer tree.
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+}
+/// A proof of consistency (RFC 6962, section 2.1.2).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsistencyResponse {
+    /// Of 32 bytes each.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub hashes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Which leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeafRequest {
+    /// Position of the event.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+}
+/// A leaf.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeafResponse {
+    /// Its bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub leaf: ::prost::bytes::Bytes,
+}
 /// What the schema check at append time said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1585,6 +1663,127 @@ pub mod event_store_client {
             );
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Node"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The latest signed head of the log's tree, one that covers so many events, or the one signed at a size.
+        pub async fn checkpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Checkpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Checkpoint"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The keys that checkpoints are verified with. Who trusts what comes from here trusts the server.
+        pub async fn verifier_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifierKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifierKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/VerifierKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "VerifierKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Proves that an event is in the log.
+        pub async fn inclusion(
+            &mut self,
+            request: impl tonic::IntoRequest<super::InclusionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::InclusionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Inclusion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Inclusion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Proves that the log of one size begins with what it was at another.
+        pub async fn consistency(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ConsistencyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ConsistencyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Consistency",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Consistency"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// An event's leaf, as the tree hashes it.
+        pub async fn leaf(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LeafRequest>,
+        ) -> std::result::Result<tonic::Response<super::LeafResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Leaf",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Leaf"));
             self.inner.unary(req, path, codec).await
         }
     }

@@ -2,6 +2,10 @@
 //! verified, it has verified itself, from what came over the socket and a key it was told.
 
 mod check_proof;
+mod checkpoint;
+mod fetch;
+mod pin;
+mod prove;
 mod trust;
 
 use super::Global;
@@ -10,6 +14,17 @@ use super::output::{table, text};
 /// Subcommands of `audit`.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Print the latest signed head of the log, a C2SP checkpoint
+    Checkpoint(checkpoint::CheckpointArgs),
+    /// List the keys that sign checkpoints
+    #[command(subcommand)]
+    Keys(checkpoint::KeysCommand),
+    /// Prove that an event is in the log: a .tlog-proof, which `check-proof` checks offline
+    Prove(prove::Args),
+    /// Print the hashes that show the log of one size to begin with what it was at another
+    Consistency(checkpoint::ConsistencyArgs),
+    /// Keep the latest checkpoint in a file, and demand that it follows from the one kept before: exit code 7 if not
+    Pin(pin::Args),
     /// Check offline that an event is in a log: a .tlog-proof, judged by the log's verifier key
     CheckProof(check_proof::Args),
 }
@@ -17,6 +32,11 @@ pub(crate) enum Command {
 /// Runs a subcommand.
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
+        Command::Checkpoint(args) => checkpoint::checkpoint(args, global),
+        Command::Keys(command) => checkpoint::keys(command, global),
+        Command::Prove(args) => prove::run(args, global),
+        Command::Consistency(args) => checkpoint::consistency(args, global),
+        Command::Pin(args) => pin::run(args, global),
         Command::CheckProof(args) => check_proof::run(args, global.output()),
     }
 }

@@ -83,7 +83,7 @@ fn share(
     let store = Store::open_shared(
         data,
         Box::new(journal),
-        &config.engine_options(),
+        &config.running_options(),
         node,
         &mut |reached, wanted| {
             reading.reached(reached, wanted);

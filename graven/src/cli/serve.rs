@@ -83,6 +83,12 @@ pub(crate) struct SettingArgs {
     /// Allow an address that other machines can reach, although nothing is authenticated yet
     #[arg(long)]
     insecure: bool,
+    /// Directory of the keys that sign checkpoints; keys in the data directory if absent. Better on another volume
+    #[arg(long, value_name = "DIR")]
+    keys: Option<String>,
+    /// File that remembers how far the log was, so that an older copy put in its place is noticed
+    #[arg(long, value_name = "FILE")]
+    high_water: Option<String>,
     /// Settings in TOML
     #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
@@ -119,6 +125,8 @@ impl SettingArgs {
             self.set.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         flags.extend(more);
         flags.extend(self.data.iter().map(|data| ("data", data.clone())));
+        flags.extend(self.keys.iter().map(|dir| ("audit.keys", dir.clone())));
+        flags.extend(self.high_water.iter().map(|file| ("audit.high_water", file.clone())));
         flags.extend(self.listen.iter().map(|listen| ("listen", listen.clone())));
         if self.insecure {
             flags.push(("insecure", "true".into()));
@@ -168,7 +176,7 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
         let store = node::open(config, data, server.address())?;
         (server, store)
     } else {
-        let store = Store::open(data, config.engine_options())?;
+        let store = Store::open(data, config.running_options())?;
         (runtime.block_on(Server::bind(options))?, store)
     };
     let (stopped, stop) = watch::channel(false);
@@ -180,6 +188,7 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
         });
         anyhow::Ok(())
     })?;
+    say_key(&store);
     say_ready(&store, data, server.address(), &more(config, server.address()));
     let store = serve_stores(config, data, &runtime, &mut server, store, &stop)?;
     let health = store.health();
@@ -252,6 +261,16 @@ fn say_ready(store: &Store, data: &Path, address: SocketAddr, more: &str) {
     let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
 }
 
+/// Says whose signatures outsiders have to believe. Without a key the store is served all the same.
+fn say_key(store: &Store) {
+    match store.trail().verifier_keys() {
+        Ok(keys) => {
+            keys.iter().for_each(|vkey| tracing::info!(%vkey, "checkpoints are verified with this key"))
+        }
+        Err(error) => tracing::warn!(%error, "no checkpoints are signed"),
+    }
+}
+
 fn check_listen(config: &Config) -> Result<()> {
     if config.listen.ip().is_loopback() || config.insecure {
         return Ok(());
@@ -271,6 +290,7 @@ fn next_commands(config: &Config, address: SocketAddr) -> String {
         "read greetings-1",
         "tail --all --from start",
         "stats",
+        "audit keys list",
     ] {
         writeln!(out, "  {graven} {command}{url}").expect("a String takes everything");
     }

@@ -133,6 +133,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting { key: "audit.keys", apply: |config, text| config.audit.set_keys(text) },
+    Setting { key: "audit.high_water", apply: |config, text| config.audit.set_high_water(text) },
+    Setting {
+        key: "audit.checkpoint_interval",
+        apply: |config, text| config.audit.set_checkpoint_interval(text),
+    },
+    Setting { key: "audit.seal_interval", apply: |config, text| config.audit.set_seal_interval(text) },
     Setting {
         key: "log.level",
         apply: |config, text| {

@@ -4,7 +4,7 @@ use super::media::BodyType;
 use super::path::PathParams;
 use super::problem::{Answer, Problem};
 use super::query_params::QueryParams;
-use super::{App, append_body, blocking, body, json, preconditions};
+use super::{App, append_body, audit, blocking, body, json, preconditions};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -32,7 +32,7 @@ const APPEND_TYPES: [BodyType; 3] = [BodyType::Json, BodyType::CloudEvent, BodyT
 /// same event ids is recognised and answered with the first receipt.
 #[utoipa::path(post, path = "/v1/streams/{stream}", tag = "append", operation_id = "append_to_stream",
     params(("stream" = String, Path, description = "Stream name, percent-encoded"),
-        super::schema::ExpectedParam, super::schema::Preconditions),
+        super::schema::ExpectedParam, super::schema::Wait, super::schema::Preconditions),
     request_body(description = "Events to append. A CloudEvent may leave out its subject; if it names one, it is the stream",
         content((super::schema::AppendToStream = "application/json"), (super::schema::CloudEvent = "application/cloudevents+json"),
             (Vec<super::schema::CloudEvent> = "application/cloudevents-batch+json"))),
@@ -55,14 +55,18 @@ pub(super) async fn to_stream(
         let stream = path.stream()?;
         let mut query = QueryParams::parse(query.as_deref())?;
         let from_query = query.text("expected")?.as_deref().map(preconditions::from_query).transpose()?;
+        let proven = audit::receipt::wanted(&mut query)?;
         query.finish()?;
         let kind = BodyType::of(&headers, &APPEND_TYPES)?;
-        Ok((stream, from_query, preconditions::from_headers(&headers)?, kind))
+        Ok((stream, from_query, proven, preconditions::from_headers(&headers)?, kind))
     })();
-    let (stream, from_query, from_headers, kind) = match checked {
+    let (stream, from_query, proven, from_headers, kind) = match checked {
         Ok(checked) => checked,
         Err(error) => return refuse_unread(body, error).await,
     };
+    if proven && let Err(error) = audit::receipt::check(&app).await {
+        return refuse_unread(body, error).await;
+    }
     let held = body::read(&app, body).await?;
     let for_ids = app.clone();
     let receipt = submit(&app, held, move |bytes| {
@@ -91,14 +95,14 @@ pub(super) async fn to_stream(
         }
     })
     .await?;
-    Ok(answer(&receipt))
+    answer(&app, &receipt, proven).await
 }
 
 /// Append to several streams
 ///
 /// One atomic append: all checks hold and all events are stored, or nothing is. A stream without events is only
 /// checked. Events stand in their streams, or beside them in the order they shall have in the log.
-#[utoipa::path(post, path = "/v1/append", tag = "append", operation_id = "append",
+#[utoipa::path(post, path = "/v1/append", tag = "append", operation_id = "append", params(super::schema::Wait),
     request_body(description = "Streams with their events. The subject of a CloudEvent is its stream",
         content((super::schema::Append = "application/json"), (super::schema::CloudEvent = "application/cloudevents+json"),
             (Vec<super::schema::CloudEvent> = "application/cloudevents-batch+json"))),
@@ -116,11 +120,19 @@ pub(super) async fn to_streams(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let checked = check_plain(query.as_deref(), &headers, &APPEND_TYPES);
-    let kind = match checked {
-        Ok(kind) => kind,
+    let checked = (|| {
+        let mut query = QueryParams::parse(query.as_deref())?;
+        let proven = audit::receipt::wanted(&mut query)?;
+        query.finish()?;
+        Ok((proven, BodyType::of(&headers, &APPEND_TYPES)?))
+    })();
+    let (proven, kind) = match checked {
+        Ok(checked) => checked,
         Err(error) => return refuse_unread(body, error).await,
     };
+    if proven && let Err(error) = audit::receipt::check(&app).await {
+        return refuse_unread(body, error).await;
+    }
     let held = body::read(&app, body).await?;
     let for_ids = app.clone();
     let receipt = submit(&app, held, move |bytes| match kind {
@@ -128,7 +140,7 @@ pub(super) async fn to_streams(
         _ => Ok(gather(cloud_events(kind, bytes, None)?)),
     })
     .await?;
-    Ok(answer(&receipt))
+    answer(&app, &receipt, proven).await
 }
 
 /// `stream` is the one the path names, if it names one: a subject must then be the same, or absent.
@@ -249,15 +261,20 @@ pub(super) async fn refuse_unread(body: Body, error: Error) -> Answer {
     Err(Problem(error))
 }
 
-/// The answer to an append, 201 if it stored something.
-pub(super) fn answer(receipt: &Receipt) -> Response {
+/// The answer to an append, 201 if it stored something; with the proof of its last event if that was asked for.
+async fn answer(app: &Arc<App>, receipt: &Receipt, proven: bool) -> Answer {
+    let proof = if proven { audit::receipt::prove(app, receipt).await? } else { None };
     let status = if receipt.appended > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    receipt_with(status, receipt)
+    Ok(respond(status, receipt, proof.as_deref()))
 }
 
 /// A receipt under a status; with an `ETag` if it is about one stream.
 pub(super) fn receipt_with(status: StatusCode, receipt: &Receipt) -> Response {
-    let mut response = (status, receipt_json(receipt)).into_response();
+    respond(status, receipt, None)
+}
+
+fn respond(status: StatusCode, receipt: &Receipt, proof: Option<&str>) -> Response {
+    let mut response = (status, receipt_json(receipt, proof)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let [only] = &receipt.streams[..]
@@ -273,7 +290,7 @@ pub(super) fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).expect("digits in quotes are a header value")
 }
 
-fn receipt_json(receipt: &Receipt) -> Vec<u8> {
+fn receipt_json(receipt: &Receipt, proof: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"first_position\":");
     json::number(&mut out, receipt.first_position.0);
@@ -293,10 +310,12 @@ fn receipt_json(receipt: &Receipt) -> Vec<u8> {
     json::number(&mut out, u64::from(receipt.appended));
     out.extend_from_slice(b",\"duplicates\":");
     json::number(&mut out, u64::from(receipt.duplicates));
-    out.extend_from_slice(if receipt.already_done() {
-        b",\"already_done\":true}"
-    } else {
-        b",\"already_done\":false}"
-    });
+    out.extend_from_slice(b",\"already_done\":");
+    out.extend_from_slice(if receipt.already_done() { b"true" } else { b"false" });
+    if let Some(proof) = proof {
+        out.extend_from_slice(b",\"proof\":");
+        json::string(&mut out, proof);
+    }
+    out.push(b'}');
     out
 }

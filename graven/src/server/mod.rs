@@ -8,6 +8,7 @@
 mod answer_room;
 mod append;
 mod append_body;
+mod audit;
 mod body;
 mod feed;
 mod follow;
@@ -108,6 +109,9 @@ impl ServeOptions {
 /// Page reads that run at a time: more would only wait for each other.
 const READS_MAX: usize = 32;
 
+/// Waits for a checkpoint that run at a time. Those that wait together share a signature.
+const SIGNS_MAX: usize = 64;
+
 /// What every handler shares.
 struct App {
     store: Store,
@@ -117,6 +121,8 @@ struct App {
     bodies: Arc<Semaphore>,
     /// Page reads under way on threads that may block.
     reads: Semaphore,
+    /// Threads that wait for a checkpoint.
+    signs: Semaphore,
     pace: Pace,
     /// Room for answers that wait for their readers.
     answers: AnswerRoom,
@@ -139,6 +145,7 @@ impl App {
             metrics,
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
             reads: Semaphore::new(READS_MAX),
+            signs: Semaphore::new(SIGNS_MAX),
             pace: Pace::new(),
             answers: AnswerRoom::new(),
             stopping,

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the handlers' annotations and [`super::schema`].
 
 use super::problem::Answer;
-use super::{append, frames, import, info, lookup, metrics, node, read, schema, streams};
+use super::{anchor, append, audit, frames, import, info, lookup, metrics, node, read, schema, streams};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use std::sync::LazyLock;
@@ -22,6 +22,7 @@ use utoipa::{Modify, OpenApi};
         (name = "append", description = "Write events"),
         (name = "read", description = "Read and follow events"),
         (name = "streams", description = "Whole streams"),
+        (name = "audit", description = "Signed checkpoints and proofs"),
         (name = "server", description = "Health and numbers"),
     ),
     paths(
@@ -44,6 +45,16 @@ use utoipa::{Modify, OpenApi};
         streams::set_metadata,
         streams::truncate,
         streams::delete,
+        audit::checkpoints::checkpoint,
+        audit::checkpoints::checkpoints,
+        audit::checkpoints::keys,
+        anchor::answer::anchors,
+        anchor::answer::witnessed,
+        audit::tiles::tile,
+        audit::tiles::partial_tile,
+        audit::proofs::inclusion,
+        audit::proofs::consistency,
+        audit::proofs::leaf,
         info::stats,
         info::info,
         node::node,

@@ -1,7 +1,7 @@
 //! Which handler answers which path, and what is true of every answer.
 
 use super::problem::{Problem, Refused};
-use super::{App, append, body, frames, import, info, lookup, metrics, node, openapi, read, streams};
+use super::{App, anchor, append, audit, body, frames, import, info, lookup, metrics, node, openapi, read, streams};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -38,6 +38,15 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/info", get(info::info))
         .route("/v1/node", get(node::node))
         .route("/v1/node/takeover", post(node::take_over))
+        .route("/audit/checkpoint", get(audit::checkpoints::checkpoint))
+        .route("/audit/checkpoints", get(audit::checkpoints::checkpoints))
+        .route("/audit/keys", get(audit::checkpoints::keys))
+        .route("/audit/anchors", get(anchor::answer::anchors))
+        .route("/audit/witnessed", get(anchor::answer::witnessed))
+        .route("/audit/tile/{level}/{*index}", get(audit::tiles::tile))
+        .route("/audit/inclusion", get(audit::proofs::inclusion))
+        .route("/audit/consistency", get(audit::proofs::consistency))
+        .route("/audit/leaf/{position}", get(audit::proofs::leaf))
         .route("/livez", get(info::live))
         .route("/readyz", get(info::ready))
         .route("/metrics", get(metrics::metrics))

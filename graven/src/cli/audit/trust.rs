@@ -18,24 +18,29 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
+    /// The text of the policy, without empty lines; `None` if the user said nothing.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for a key that does not read; those of reading the policy's file.
+    pub(crate) fn text(&self) -> Result<Option<String>> {
+        if let Some(path) = &self.policy {
+            let text = String::from_utf8(read(path)?).map_err(|_| {
+                Error::new(Code::BadRequest, format!("the policy {} is not UTF-8", path.display()))
+            })?;
+            return Ok(Some(
+                text.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect(),
+            ));
+        }
+        let keys: Vec<VerifierKey> = self.vkeys.iter().map(|text| vkey(text)).collect::<Result<_>>()?;
+        Ok((!keys.is_empty()).then(|| operator_alone(&keys)))
+    }
+
     /// The policy; `None` if the user said nothing.
     ///
     /// # Errors
-    /// [`Code::BadRequest`] for a key or policy that does not read; those of reading its file.
+    /// As [`Trust::text`]; [`Code::BadRequest`] for a policy that does not read.
     pub(crate) fn policy(&self) -> Result<Option<Policy>> {
-        let wrong = |what: String| Error::new(Code::BadRequest, what);
-        if let Some(path) = &self.policy {
-            let bytes = read(path)?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| wrong(format!("the policy {} is not UTF-8", path.display())))?;
-            let policy = Policy::parse(&text).map_err(|error| wrong(error.to_string()))?;
-            return Ok(Some(policy));
-        }
-        if self.vkeys.is_empty() {
-            return Ok(None);
-        }
-        let keys: Vec<VerifierKey> = self.vkeys.iter().map(|text| vkey(text)).collect::<Result<_>>()?;
-        Policy::operator_alone(keys).map(Some).map_err(|error| wrong(error.to_string()))
+        self.text()?.map(|text| parse(&text)).transpose()
     }
 
     /// The policy, which has to be there.
@@ -48,6 +53,20 @@ impl Trust {
                 .expected("--vkey KEY or --policy FILE")
         })
     }
+}
+
+/// The text of a policy that believes what one of these keys signed.
+pub(crate) fn operator_alone(keys: &[VerifierKey]) -> String {
+    let logs: String = keys.iter().map(|key| format!("log {key}\n")).collect();
+    format!("{logs}quorum none\n")
+}
+
+/// A policy as text.
+///
+/// # Errors
+/// [`Code::BadRequest`].
+pub(crate) fn parse(text: &str) -> Result<Policy> {
+    Policy::parse(text).map_err(|error| Error::new(Code::BadRequest, error.to_string()))
 }
 
 /// A verifier key as text.

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
     let mut target: Box<dyn Target> = match &args.data {
         Some(dir) => {
             let config = Config::default().load(args.config.as_deref(), std::env::vars_os(), &[])?;
-            Box::new(local::Local::open(dir, config.engine_options())?)
+            Box::new(local::Local::open(dir, config.running_options())?)
         }
         None => Box::new(network::Network::connect(global.client()?)?),
     };

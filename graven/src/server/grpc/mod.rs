@@ -6,6 +6,7 @@
 //! go out without a copy. Health and reflection are tonic's.
 
 mod answer;
+mod audit;
 mod deadline;
 mod message;
 mod pages;
@@ -123,7 +124,7 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Every method of the service, as a path.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 22] = [
     "/graven.v1.EventStore/Append",
     "/graven.v1.EventStore/AppendSession",
     "/graven.v1.EventStore/Read",
@@ -141,6 +142,11 @@ const ROUTES: [&str; 17] = [
     "/graven.v1.EventStore/Stats",
     "/graven.v1.EventStore/Info",
     "/graven.v1.EventStore/Node",
+    "/graven.v1.EventStore/Checkpoint",
+    "/graven.v1.EventStore/VerifierKeys",
+    "/graven.v1.EventStore/Inclusion",
+    "/graven.v1.EventStore/Consistency",
+    "/graven.v1.EventStore/Leaf",
 ];
 
 #[cfg(test)]

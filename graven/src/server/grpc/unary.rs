@@ -2,13 +2,14 @@
 
 use super::answer::{message, whole};
 use super::message::Messages;
-use super::{Call, words};
+use super::{Call, audit, words};
+use crate::server::audit::receipt;
 use crate::server::node::Place;
 use crate::server::{App, append, blocking};
 use axum::body::Body;
 use axum::http::Response;
 use graven_engine::{Store, StreamListRequest};
-use graven_model::{AppendRequest, Code, Error, Position, Receipt, Result, Revision, StreamName};
+use graven_model::{AppendRequest, Position, Receipt, Result, Revision, StreamName};
 use graven_proto::{session, wire};
 use prost::Message;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             let wire::NodeRequest {} = Messages::only(app.clone(), body).await?;
             Ok(whole(message(&words::node(&Place::of(&app)))))
         }
-        _ => Err(Error::new(Code::NotFound, "there is no such method")),
+        method => audit::answer(method, app, body).await,
     }
 }
 
@@ -112,8 +113,16 @@ pub(super) fn bounded(mut request: AppendRequest) -> AppendRequest {
 
 async fn append(app: Arc<App>, body: Body) -> Result<Response<Body>> {
     let held = Messages::only_bytes(app.clone(), body).await?;
+    let proven = session::asks_for_proof(&held.bytes)?;
+    if proven {
+        receipt::check(&app).await?;
+    }
     let receipt = append::submit(&app, held, |bytes| session::read_append(bytes).map(bounded)).await?;
-    Ok(whole(message(&wire::Receipt::from(&receipt))))
+    let mut answer = wire::Receipt::from(&receipt);
+    if proven {
+        answer.proof = receipt::prove(&app, &receipt).await?.unwrap_or_default();
+    }
+    Ok(whole(message(&answer)))
 }
 
 /// A question that may want to see an event.
