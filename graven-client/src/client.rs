@@ -1,6 +1,7 @@
 //! [`Client`]: a connection to a server, and how its calls are tried again.
 
 use crate::append::{AppendSession, Handle, Tally};
+use crate::audit::Pin;
 use crate::backoff::Backoff;
 use crate::options::Options;
 use crate::status;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -32,6 +34,7 @@ struct Inner {
     reads: Channel,
     options: Options,
     tally: Arc<Tally>,
+    pin: Option<Mutex<Pin>>,
 }
 
 /// What went through a client since it was made.
@@ -72,7 +75,8 @@ impl Client {
         let tally = Arc::new(Tally::default());
         let writer = Arc::new(Writer::new(url, appends, &options));
         let gathered = Handle::new(writer.clone(), &options, tally.clone());
-        Client { inner: Arc::new(Inner { gathered, writer, reads, options, tally }), seeing: None }
+        let pin = options.pin.clone().map(Mutex::new);
+        Client { inner: Arc::new(Inner { gathered, writer, reads, options, tally, pin }), seeing: None }
     }
 
     /// The same client, whose reads see the event at a position, such as the last one of a receipt that somebody else
@@ -112,6 +116,11 @@ impl Client {
             appends: tally.appends.load(Ordering::Relaxed),
             retries: tally.retries.load(Ordering::Relaxed),
         }
+    }
+
+    /// What this client and its clones saw last of the log's checkpoints.
+    pub(crate) fn pin(&self) -> Option<&Mutex<Pin>> {
+        self.inner.pin.as_ref()
     }
 
     pub(crate) fn options(&self) -> &Options {

@@ -31,6 +31,8 @@
 //! - **Long reads** are streams: [`Client::read_stream`], [`Client::pages`], [`Client::frames`].
 //! - **Several nodes** that share a journal: a client may be connected to any of them. Appends go to the one that writes by
 //!   themselves, reads stay where they are and see what the client has written. See [`Options::read_your_writes`].
+//! - **Proofs**: [`Client::checkpoint`], [`Client::inclusion`], [`Client::append_proven`]; with a [`Pin`] a client notices when the
+//!   history it saw was rewritten.
 //! - **Followers** ([`EventStore::follow`]) make their connection again and go on after the last step.
 //!
 //! A client of a follower writes and reads its own write; a third program reads that write at another follower:
@@ -57,10 +59,11 @@
 //! # }
 //! ```
 //!
-//! Has to be used within a tokio runtime. Read in this order: `client`, `options`, `writer`, `append`, `read`, `follow`.
+//! Has to be used within a tokio runtime. Read in this order: `client`, `options`, `writer`, `append`, `read`, `follow`, `audit`.
 
 mod answers;
 mod append;
+mod audit;
 mod backoff;
 mod client;
 mod follow;
@@ -72,8 +75,10 @@ mod words;
 mod writer;
 
 pub use append::{AppendSession, PendingAppend};
+pub use audit::Pin;
 pub use client::{Client, Counters};
 pub use follow::Follower;
 pub use graven_model as model;
+pub use graven_proof as proof;
 pub use graven_model::{EventStore, FollowSteps};
 pub use options::Options;

@@ -1,5 +1,6 @@
 //! [`Options`]: bounds, deadlines and pauses of a connection.
 
+use crate::audit::Pin;
 use crate::client::Client;
 use graven_model::{Code, Error, Result};
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Reads see what this client's appends were acknowledged with, though they go to a node that follows the one that
     /// took the appends; true by default. They wait for it there. Followers of this client do not wait.
     pub read_your_writes: bool,
+    /// Whom to believe, and the checkpoint seen last: every checkpoint that comes is verified and has to be consistent with it; none
+    /// by default.
+    pub pin: Option<Pin>,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             keep_alive_interval: Duration::from_secs(15),
             keep_alive_timeout: Duration::from_secs(10),
             read_your_writes: true,
+            pin: None,
         }
     }
 }
