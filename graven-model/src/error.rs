@@ -186,6 +186,19 @@ codes! {
     /// The stream is newer than the last seal, or nothing was sealed yet: nothing can be proven of the whole of it.
     NotSealedYet = 1710 "not-sealed-yet" 409 exit 6 retryable: "seal the store, or wait for its next seal";
 
+    /// A legal hold covers what was to be erased.
+    LegalHold = 1740 "legal-hold" 409 exit 4: "end the hold named in the message first, if the law allows it";
+    /// What was to be erased is not there.
+    NothingToErase = 1741 "nothing-to-erase" 404 exit 3: "check the name; it may be that all of it was erased before";
+    /// An erasure lacks something, or names what is never erased.
+    InvalidErasure = 1742 "invalid-erasure" 400 exit 2: "correct the request as the message says";
+    /// A request with this id was carried out, and it was another one.
+    ErasureConflict = 1743 "erasure-conflict" 409 exit 4: "give every request an id of its own";
+    /// The erasure is decided and in the log; not everything is destroyed yet.
+    ErasureUnfinished = 1744 "erasure-unfinished" 500 exit 6 retryable unknown: "send the same request again, or restart the store: it goes on where it was";
+    /// A legal hold with this name begins although it holds, or ends although it does not.
+    HoldConflict = 1745 "hold-conflict" 409 exit 4: "list the holds there are; begin another one under another name";
+
     /// The witness does not know the log.
     UnknownLog = 1760 "unknown-log" 404 exit 3: "start the witness with the log's verifier key: --log VKEY";
     /// A checkpoint is not signed by a key the witness knows for its log.

@@ -146,6 +146,12 @@ pub const VERIFY_NAMES_MAX: usize = 1 << 24;
 /// The same for the check of a store that goes on, which finds forgotten ones again in the index.
 pub const VERIFY_NAMES_OPEN_MAX: usize = 1 << 20;
 
+/// Events one erasure names by position, so that its record fits a leaf. [`crate::Code::InvalidErasure`]
+pub const ERASURE_POSITIONS_MAX: usize = 2_000;
+
+/// Bytes of each text in an erasure or a legal hold: ids, codes, names of those who decided. [`crate::Code::InvalidErasure`]
+pub const ERASURE_TEXT_BYTES_MAX: usize = 256;
+
 /// Text from outside, cut for an error message.
 #[must_use]
 pub fn shorten(text: &str) -> &str {

@@ -167,6 +167,10 @@ pub struct Erasure {
     pub parts: Vec<Part>,
     /// Events it covers, as counted when it was decided.
     pub events: u64,
+    /// Position of the first event of the stream or subject, where the salt of its name stands: who has the log finds what is
+    /// meant from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
     /// Pseudonymous id of the request.
     pub request: String,
     /// Legal basis, as a code.
@@ -187,6 +191,10 @@ pub struct Retention {
     pub parts: Vec<Part>,
     /// Events it covers.
     pub events: u64,
+    /// Position of the first event of the stream or subject, where the salt of its name stands: who has the log finds what is
+    /// meant from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
     /// The rule: `max-count`, `max-age`, `truncated`, `deleted`.
     pub rule: String,
 }

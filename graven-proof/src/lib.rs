@@ -10,6 +10,7 @@
 //! - [`trie`]: the trie of stream heads, which shows a stream to be whole or not to exist.
 //! - [`chain`]: whether leaves continue the log or a stream, and whether a stream is whole.
 //! - [`control`]: what the log says about itself, in the leaves of control records.
+//! - [`erased`]: which events the log says were erased.
 //! - [`finding`]: what a check of a log can find, and its report.
 //! - [`tlog_proof`]: everything that shows one leaf to be in the log, in one text (C2SP tlog-proof).
 //! - [`bundle`]: everything that shows a stream, a range or all of a log to be whole, in files to take away.
@@ -44,6 +45,7 @@ pub mod bundle;
 pub mod chain;
 pub mod checkpoint;
 pub mod control;
+pub mod erased;
 pub mod finding;
 pub mod leaf;
 pub mod merkle;

@@ -317,6 +317,7 @@ fn what_is_still_there_after_its_erasure_is_a_finding() {
         target,
         parts: vec![crate::control::Part::Data],
         events: 3,
+        first: Some(0),
         rule: "truncated".to_owned(),
     }));
     world.erasures.push(position);

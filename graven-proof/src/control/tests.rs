@@ -11,6 +11,7 @@ fn every_body_reads_back_what_it_was() {
             target: Target::Positions { positions: vec![1, 9] },
             parts: parts.clone(),
             events,
+            first: None,
             request: "r-1".to_owned(),
             basis: "gdpr-17-1-b".to_owned(),
             decided_by: "dpo".to_owned(),
@@ -19,7 +20,7 @@ fn every_body_reads_back_what_it_was() {
         Control::Key(KeyChange::Add { vkey: "v".to_owned(), valid_from: 4, signatures }),
         Control::Anchor(Anchor::Scrubbed { size: 9 }),
         Control::Migration(Migration { origin: String::new(), checkpoint: [0; 32], mapping: [1; 32] }),
-        Control::Retention(Retention { target, parts, events, rule: "max-age".to_owned() }),
+        Control::Retention(Retention { target, parts, events, first: Some(3), rule: "max-age".to_owned() }),
         Control::Hold(Hold {
             id: "case-7".to_owned(),
             begins: true,

@@ -214,6 +214,7 @@ impl World {
             target: Target::Positions { positions: vec![first] },
             parts,
             events: 1,
+            first: None,
             rule: "max-count".to_owned(),
         }));
         let subject_key = name_key(&bytes("$subject/alice")[..16], b"$subject/alice");
@@ -222,6 +223,7 @@ impl World {
             target: Target::Subject { subject_key },
             parts,
             events: 1,
+            first: Some(first),
             request: "r-1".to_owned(),
             basis: "gdpr-17-1-b".to_owned(),
             decided_by: "dpo".to_owned(),
