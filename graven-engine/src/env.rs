@@ -197,6 +197,14 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// As [`Disk::lock`], but waits for as long as another one holds it. A simulated disk is used by one thread: there it is the
+    /// same.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn lock_when_free(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        self.lock(path)
+    }
     /// The bytes of a whole file, mapped where the disk can; for immutable files only.
     ///
     /// # Errors
@@ -350,6 +358,12 @@ impl Disk for RealDisk {
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn lock_when_free(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).read(true).open(path)?;
+        file.lock()?;
+        Ok(Box::new(file))
     }
 
     fn map(&self, path: &Path) -> io::Result<MappedFile> {

@@ -39,8 +39,9 @@ pub trait EventStore: Clone + Send + Sync + 'static {
     /// `Invalid…` code of a bound that is exceeded; [`crate::Code::Corrupted`].
     fn read(&self, request: &ReadRequest) -> impl Future<Output = Result<Page>> + Send;
 
-    /// Reads whole frames as they are stored, from the one that holds a position: at least one if there is one, then as
-    /// many as fit `bytes_max`. [`crate::frame::events`] decodes them. The fastest way to read everything.
+    /// Reads whole frames, from the one that holds a position: at least one if there is one, then as many as fit `bytes_max`.
+    /// [`crate::frame::events`] decodes them. The fastest way to read everything. Frames are as they are stored, but those
+    /// with payloads the store sealed are opened, and are then nothing to copy a log from.
     ///
     /// # Errors
     /// [`crate::Code::Corrupted`].

@@ -1,6 +1,7 @@
 //! The caller's share of an append: limits, and the hashing that needs no position.
 
 use super::facts::{Audit, Source};
+use crate::audit::{SEAL_OVERHEAD, SubjectKeys, seal_event};
 use crate::env::Entropy;
 use foldhash::{HashSet, HashSetExt};
 use graven_model::error::Details;
@@ -59,14 +60,16 @@ impl Prepared {
     }
 }
 
-/// Checks an append against every limit, drops duplicate tags, and hashes its payloads.
+/// Checks an append against every limit, drops duplicate tags, seals the payloads of data subjects with `sealer`'s keys, and
+/// hashes what will be stored.
 ///
 /// # Errors
-/// The code of the limit that is exceeded; nothing was queued.
+/// The code of the limit that is exceeded; what keeps a data subject from getting a key. Nothing was queued.
 pub(crate) fn prepare(
     operation: Operation,
     mut request: AppendRequest,
     audit: Audit,
+    sealer: Option<&SubjectKeys>,
     entropy: &Mutex<Entropy>,
     reply: oneshot::Sender<Result<Receipt>>,
 ) -> Result<Prepared> {
@@ -93,14 +96,22 @@ pub(crate) fn prepare(
         Operation::Tombstone => Kind::Tombstone,
         Operation::Control(kind) => kind,
     };
+    let sealed = match sealer {
+        Some(keys) if operation == Operation::Append => seal(&mut request, keys, entropy)?,
+        _ => Vec::new(),
+    };
+    frame_bytes_max += sealed.iter().filter(|sealed| **sealed).count() * 2 * SEAL_OVERHEAD;
     // A control record says what it says in clear: there is nothing to commit to.
-    let hashed = if audit.is_on() && !kind.is_control() {
+    let mut hashed = if audit.is_on() && !kind.is_control() {
         let mut hashed = draw_seeds(&request, &mut entropy.lock());
         hash(&request, &mut hashed);
         hashed
     } else {
         vec![Hashed::default(); request.events.len()]
     };
+    for (hashed, sealed) in hashed.iter_mut().zip(sealed) {
+        hashed.sealed = sealed;
+    }
     Ok(Prepared {
         operation,
         source: Source { request, kind, hashed, slots: Vec::new() },
@@ -241,6 +252,34 @@ fn drop_duplicates(tags: &mut Vec<graven_model::Text>) {
         }
     }
     tags.truncate(kept);
+}
+
+/// Puts data and metadata of every event with a data subject into an envelope under the subject's key, and answers with which
+/// events those are; with nothing if there are none. What describes a stream stays readable.
+fn seal(request: &mut AppendRequest, keys: &SubjectKeys, entropy: &Mutex<Entropy>) -> Result<Vec<bool>> {
+    let AppendRequest { streams, events, .. } = request;
+    let about_somebody = |stream: u32, event: &NewEvent| {
+        event.data_subject.is_some() && !streams[stream as usize].stream.is_metadata()
+    };
+    let sealed: Vec<bool> = events.iter().map(|(stream, event)| about_somebody(*stream, event)).collect();
+    let count = sealed.iter().filter(|sealed| **sealed).count();
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut nonces = Vec::with_capacity(2 * count);
+    {
+        let mut entropy = entropy.lock();
+        nonces.resize_with(2 * count, || entropy.bytes());
+    }
+    let chosen = || events.iter().zip(&sealed).filter(|(_, sealed)| **sealed).map(|((_, event), _)| event);
+    let subjects: Vec<&str> = chosen().filter_map(|event| event.data_subject.as_deref()).collect();
+    let keys = keys.get_or_create(&subjects)?;
+    let mut nonces = nonces.into_iter();
+    let chosen = events.iter_mut().zip(&sealed).filter(|(_, sealed)| **sealed).map(|((_, event), _)| event);
+    for (event, key) in chosen.zip(&keys) {
+        seal_event(event, key, || nonces.next().expect("two were drawn for each event"));
+    }
+    Ok(sealed)
 }
 
 /// Random seeds for the commitments of a request's events.

@@ -155,6 +155,10 @@ pub(crate) fn replay_frame(
             .ok_or_else(|| damaged(position, "the record cannot be decoded"))?;
         let hash = replay_record(sources, pending, chain, names, header, &record, scratch)?
             .map_err(|what| damaged(position, what))?;
+        if record.kind == Kind::Erasure {
+            // Whoever wrote it destroys a key next, perhaps on another node.
+            sources.subjects.forget_all();
+        }
         let stream = sources.hasher.stream(record.stream);
         let mut tags: Vec<u64> = record.tags.iter().map(|(tag, _)| sources.hasher.tag(tag)).collect();
         if let Some(subject) = record.subject.and_then(Subject::name) {

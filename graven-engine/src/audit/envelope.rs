@@ -15,7 +15,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use hmac::digest::CtOutput;
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
 /// Bytes an envelope takes beyond what is in it.
 pub(crate) const OVERHEAD: usize = COMMITMENT_BYTES + NONCE_BYTES + TAG_BYTES;
@@ -29,12 +29,12 @@ const COMMITMENT_DOMAIN: &[u8] = b"graven/keycommit/v1";
 const SEAL_DOMAIN: &[u8] = b"graven/sealed/v1";
 
 /// A data subject's key. Overwritten when it is dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(crate) struct DataKey([u8; 32]);
+#[derive(Clone)]
+pub(crate) struct DataKey(Zeroizing<[u8; 32]>);
 
 impl DataKey {
     pub(crate) fn new(bytes: [u8; 32]) -> DataKey {
-        DataKey(bytes)
+        DataKey(Zeroizing::new(bytes))
     }
 
     /// The key itself, to be stored.
@@ -43,12 +43,12 @@ impl DataKey {
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new((&self.0).into())
+        ChaCha20Poly1305::new(self.expose().into())
     }
 
     fn commitment(&self, event_id: &[u8; 16]) -> CtOutput<Sha256> {
         let mut commitment = [0; COMMITMENT_BYTES];
-        Hkdf::<Sha256>::new(None, &self.0)
+        Hkdf::<Sha256>::new(None, self.expose())
             .expand_multi_info(&[COMMITMENT_DOMAIN, event_id], &mut commitment)
             .expect("32 bytes are within what HKDF gives");
         CtOutput::new(commitment.into())

@@ -4,15 +4,19 @@
 //! kept for ever and never signed twice. Nothing here is on the path of an append.
 
 mod checkpoints;
+mod envelope;
 mod high_water;
 mod keys;
 mod prove;
 mod signer;
+mod subjects;
 mod tiles;
 mod trail;
 mod verify;
 
 pub use checkpoints::StoredCheckpoint;
+pub(crate) use envelope::OVERHEAD as SEAL_OVERHEAD;
+pub(crate) use subjects::{SubjectKeys, Unsealed, seal_event};
 pub(crate) use tiles::Tiles;
 pub use trail::Trail;
 pub(crate) use verify::verify_open;

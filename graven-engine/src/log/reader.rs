@@ -3,6 +3,7 @@
 use super::Log;
 use super::frame::{self, Header, Record, RecordHead};
 use super::segment::Segment;
+use crate::audit::SubjectKeys;
 use bytes::{Bytes, BytesMut};
 use graven_model::{Code, Error, Names, Result, StoredEvent};
 use std::sync::Arc;
@@ -34,11 +35,18 @@ impl Fetched {
             .ok_or_else(|| damaged(&self.segment, self.offset, "the record cannot be decoded"))
     }
 
-    /// The event, sharing memory with the chunk it was read in.
-    pub(crate) fn event(&self) -> Result<StoredEvent> {
-        self.record()?
-            .event(self.position, self.commit_time)
-            .to_stored(&self.body, &mut Names::new())
+    /// The event, sharing memory with the chunk it was read in, or opened with the key of its data subject.
+    pub(crate) fn event(&self, keys: &SubjectKeys) -> Result<StoredEvent> {
+        let record = self.record()?;
+        let event = record.event(self.position, self.commit_time);
+        let names = &mut Names::new();
+        let stored = if record.sealed {
+            let unsealed = keys.unseal(&record, self.position)?;
+            unsealed.show(event, &record).to_stored(&unsealed.memory(), names)
+        } else {
+            event.to_stored(&self.body, names)
+        };
+        stored
             .map_err(|_| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
     }
 }

@@ -1,10 +1,53 @@
-//! Stored frames, verbatim.
+//! Stored frames: verbatim, or opened for readers.
 
 use crate::append::Shared;
+use crate::audit::Unsealed;
 use crate::log::frame::{self, Header};
 use crate::log::reader::{Reader, damaged};
 use bytes::{Bytes, BytesMut};
+use graven_model::frame::Shown;
 use graven_model::{Error, Frames, Position, Result, limits};
+
+/// As [`read_frames`], but frames with sealed records are opened. Those without are handed on as they lie there.
+///
+/// # Errors
+/// As [`read_frames`]; [`graven_model::Code::Corrupted`] with the position if what was sealed does not open.
+pub(crate) fn read_opened_frames(shared: &Shared, from: u64, bytes_max: usize) -> Result<Frames> {
+    let stored = read_frames(shared, from, bytes_max)?;
+    let frames = || whole_frames(&stored.bytes);
+    if !frames().any(frame::has_sealed) {
+        return Ok(stored);
+    }
+    let keys = &shared.sources.subjects;
+    let mut out = Vec::with_capacity(stored.bytes.len());
+    for frame in frames() {
+        if !frame::has_sealed(frame) {
+            out.extend_from_slice(frame);
+            continue;
+        }
+        frame::open(frame, &mut out, |position, record, show| {
+            match keys.unseal(record, position)? {
+                Unsealed::Gone => show(Shown::Gone),
+                Unsealed::Open { plain, data } => {
+                    show(Shown::Open { data: &plain[..data], metadata: &plain[data..] });
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Frames { bytes: out.into(), ..stored })
+}
+
+/// Frames that lie back to back.
+fn whole_frames(bytes: &Bytes) -> impl Iterator<Item = &[u8]> {
+    let mut rest = &bytes[..];
+    std::iter::from_fn(move || {
+        let length = Header::decode(rest)?.length as usize;
+        let (frame, after) = rest.split_at_checked(length)?;
+        rest = after;
+        Some(frame)
+    })
+}
 
 /// Whole frames from the one that holds `from` on, from one segment, about `bytes_max` in all.
 ///

@@ -316,12 +316,18 @@ impl<S: Sink> Found<'_, S> {
             return Ok(Taken::Full);
         }
         let event = record.event(peeked.position, peeked.commit_time);
-        let size = event.size_bytes();
+        let hidden = if record.sealed { record.data.len() + record.metadata.len() } else { 0 };
+        let size = event.size_bytes() + hidden;
         if self.events > 0 && self.bytes + size > self.scan.bytes_max {
             return Ok(Taken::Full);
         }
-        self.sink
-            .take(&event, peeked.memory)
+        let taken = if record.sealed {
+            let unsealed = self.scan.sources.subjects.unseal(&record, peeked.position)?;
+            self.sink.take(&unsealed.show(event, &record), &unsealed.memory())
+        } else {
+            self.sink.take(&event, peeked.memory)
+        };
+        taken
             .map_err(|_| peeked.damaged("the record names a stream that cannot be"))?;
         self.bytes += size;
         self.events += 1;

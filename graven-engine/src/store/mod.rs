@@ -17,7 +17,7 @@ use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
 use crate::node::{Membership, Role, Standing};
 use crate::read::follow::Follower;
-use crate::read::frames::read_frames;
+use crate::read::frames::{read_frames, read_opened_frames};
 use crate::read::metadata::StreamMetadata;
 use crate::read::{page, streams};
 use bytes::Bytes;
@@ -212,8 +212,10 @@ impl Store {
 
     fn prepared(&self, operation: Operation, request: AppendRequest) -> Result<(Prepared, PendingAppend)> {
         let (reply, receiver) = oneshot::channel();
+        let sources = &self.inner.shared.sources;
+        let sealer = sources.subjects.sealer();
         let prepared =
-            prepare(operation, request, self.inner.shared.sources.audit, &self.inner.entropy, reply)?;
+            prepare(operation, request, sources.audit, sealer, &self.inner.entropy, reply)?;
         Ok((prepared, PendingAppend::new(receiver)))
     }
 
@@ -282,12 +284,21 @@ impl Store {
     }
 
     /// Reads whole frames as they are stored, from the one that holds a position: at least one if there is one, then as
-    /// many as fit `bytes_max`, all from one segment. The fastest way to read everything; the caller decodes.
+    /// many as fit `bytes_max`, all from one segment. What a copy of the log is made of; sealed payloads are ciphertext here.
     ///
     /// # Errors
     /// [`Code::Corrupted`] with file and byte if a frame's header is damaged; [`Code::Io`].
     pub fn read_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {
         read_frames(&self.inner.shared, from.0, bytes_max)
+    }
+
+    /// As [`Store::read_frames`], for whoever reads the events: frames with sealed payloads are opened, and no copy of the log
+    /// takes those. The fastest way to read everything; [`graven_model::frame::events`] decodes them.
+    ///
+    /// # Errors
+    /// As [`Store::read_frames`]; [`Code::Corrupted`] with the position if what was sealed does not open.
+    pub fn read_opened_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {
+        read_opened_frames(&self.inner.shared, from.0, bytes_max)
     }
 
     /// Begins to follow a selector: catch-up, then live, without a gap.
@@ -313,7 +324,7 @@ impl Store {
         for position in candidates {
             let fetched = reader.fetch(position, sources.offset(position)?)?;
             if fetched.record()?.id == id.0 {
-                events.push(fetched.event()?);
+                events.push(fetched.event(&sources.subjects)?);
             }
         }
         Ok(events)
@@ -329,7 +340,8 @@ impl Store {
             return Err(Error::new(Code::EventNotFound, format!("no event has position {position}"))
                 .found(format!("{} events in the log", shared.head())));
         }
-        Reader::new(&shared.sources.log).fetch(position.0, shared.sources.offset(position.0)?)?.event()
+        let sources = &shared.sources;
+        Reader::new(&sources.log).fetch(position.0, sources.offset(position.0)?)?.event(&sources.subjects)
     }
 
     /// What is known of a stream.
@@ -434,6 +446,18 @@ impl Store {
         let event = self.json_event(event_type, body);
         let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
         self.queue(Operation::Control(kind), request)?.wait()
+    }
+
+    /// Destroys the key of a data subject: what was sealed under it is shown as erased from now on, here and in every copy of
+    /// the log that has no key either. False if the subject has none. What is appended about the subject later gets a new key.
+    ///
+    /// The audit record that says so comes first, and is durable; an append of the subject's that runs meanwhile may still use
+    /// the old key, and is erased with the others.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] with the file for damage, [`Code::KeysExposed`], [`Code::Io`]; the key may be there or not.
+    pub fn destroy_subject_key(&self, subject: &str) -> Result<bool> {
+        self.inner.shared.sources.subjects.destroy(subject)
     }
 
     fn json_event(&self, event_type: &str, json: Bytes) -> NewEvent {
@@ -580,6 +604,8 @@ impl Inner {
 
     /// Takes appends from now on.
     fn begin_writing(&self, path: WritePath) {
+        // Who wrote before may have destroyed some.
+        self.shared.sources.subjects.forget_all();
         let path = Arc::new(path);
         let start = |name, body: fn(&WritePath)| {
             let path = Arc::clone(&path);

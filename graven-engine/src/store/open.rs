@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::append::{Chain, LogCursor, Names, Recovery, Sources, Witness, log_tag, recover};
-use crate::audit::Tiles;
+use crate::audit::{SubjectKeys, Tiles};
 use crate::env::{Entropy, Env, read_file, replace_file};
 use crate::index::{Hasher, Index};
 use crate::log::Log;
@@ -209,7 +209,9 @@ pub(crate) fn open_over(
     let (index, covered) = Index::open(env, &index_dir, options.index_flush_events, env.is_simulated())?;
     let tiles = Tiles::open(env, &dir.join(AUDIT_DIR))?;
     let hasher = Arc::new(Hasher::new(identity.index_key.0));
-    let mut sources = Sources::new(log, index, tiles, hasher, options);
+    let keys_dir = options.keys_dir.clone().unwrap_or_else(|| dir.join(KEYS_DIR));
+    let subjects = Arc::new(SubjectKeys::open(env, &keys_dir, options.seal_subjects));
+    let mut sources = Sources::new(log, index, tiles, hasher, subjects, options);
     let mut chain = Chain::empty(log_id, &identity.origin);
     let mut tally = Tally::default();
     if let Some((end, trailer)) = covered {

@@ -26,7 +26,7 @@ impl EventStore for Store {
     }
 
     async fn read_frames(&self, from: Position, bytes_max: usize) -> Result<Frames> {
-        Store::read_frames(self, from, bytes_max)
+        Store::read_opened_frames(self, from, bytes_max)
     }
 
     async fn follow(&self, request: FollowRequest) -> Result<Follower> {

@@ -31,6 +31,10 @@ pub struct Options {
     /// Seal the heads of all streams into the log this often if there is anything new, and when the store is closed; only on
     /// demand by default.
     pub seal_interval: Option<Duration>,
+    /// Seal data and metadata of events that name a data subject under a key of that subject's own, kept in `subjects` in the
+    /// keys directory: what is destroyed with the key is unreadable in every copy. The first event of a subject costs a flush of
+    /// its own. What was sealed is opened by every read, whether this is set or not; off by default.
+    pub seal_subjects: bool,
     /// Leave the audit trail out of what is appended, to measure what it costs. The store is lost when it is closed: every
     /// start refuses it.
     #[cfg(feature = "measure-without-audit")]
@@ -51,6 +55,7 @@ impl Default for Options {
             high_water: None,
             checkpoint_interval: None,
             seal_interval: None,
+            seal_subjects: false,
             #[cfg(feature = "measure-without-audit")]
             without_audit: false,
         }

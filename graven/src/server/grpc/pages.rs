@@ -89,10 +89,10 @@ impl Pieces for EventPages {
     }
 }
 
-/// Sends stored frames as they are.
+/// Sends stored frames as they are; those with sealed payloads opened.
 ///
 /// # Errors
-/// Those of [`Store::read_frames`] for the first of them, and of reading the message.
+/// Those of [`Store::read_opened_frames`] for the first of them, and of reading the message.
 pub(super) async fn frames(call: Call) -> Result<Response<Body>> {
     let Call { app, body, deadline } = call;
     let asked: wire::ReadFramesRequest = Messages::only(app.clone(), body).await?;
@@ -148,7 +148,7 @@ struct FramePages {
 
 impl Pieces for FramePages {
     fn next(&mut self, store: &Store) -> Result<Piece> {
-        let frames: Frames = store.read_frames(self.next, self.bytes_max)?;
+        let frames: Frames = store.read_opened_frames(self.next, self.bytes_max)?;
         let end = *self.end.get_or_insert(frames.head);
         // One that follows says with an empty message that it has caught up.
         let more = if self.follow {

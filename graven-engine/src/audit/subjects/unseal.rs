@@ -1,0 +1,85 @@
+//! Sealing what is appended, opening what is read.
+
+use super::SubjectKeys;
+use crate::audit::envelope::{self, DataKey, NONCE_BYTES, Part};
+use bytes::Bytes;
+use graven_model::frame::{Record, Subject};
+use graven_model::{Code, Error, EventRef, NewEvent, Result};
+use std::sync::Arc;
+
+/// What a reader gets of a sealed record.
+pub(crate) enum Unsealed {
+    /// There is no key: the event is shown as erased.
+    Gone,
+    /// What was sealed.
+    Open {
+        /// Data, then metadata.
+        plain: Bytes,
+        /// Bytes of the data.
+        data: usize,
+    },
+}
+
+impl SubjectKeys {
+    /// Opens a sealed record.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`] with the position if an envelope does not open under its subject's key; as [`SubjectKeys::get`].
+    pub(crate) fn unseal(&self, record: &Record<'_>, position: u64) -> Result<Unsealed> {
+        // A name that was erased leads to no key.
+        let Some(key) =
+            record.subject.and_then(Subject::name).map(|name| self.get(name)).transpose()?.flatten()
+        else {
+            return Ok(Unsealed::Gone);
+        };
+        let mut plain = Vec::with_capacity(record.data.len() + record.metadata.len());
+        let mut open = |part, stored: &[u8]| {
+            envelope::open(&key, &record.id, part, stored, &mut plain).map_err(|refused| {
+                Error::new(Code::Corrupted, format!("the log at position {position}: {}", refused.text()))
+            })
+        };
+        if record.data_erased.is_none() {
+            open(Part::Data, record.data)?;
+        }
+        let data = if record.data_erased.is_none() { record.data.len() - envelope::OVERHEAD } else { 0 };
+        if !record.metadata.is_empty() {
+            open(Part::Metadata, record.metadata)?;
+        }
+        Ok(Unsealed::Open { plain: plain.into(), data })
+    }
+}
+
+impl Unsealed {
+    /// The event of the record as it was sent, or as an erased one. `event`: the record's own.
+    pub(crate) fn show<'a>(&'a self, event: EventRef<'a>, record: &Record<'_>) -> EventRef<'a> {
+        match self {
+            Unsealed::Gone => event,
+            Unsealed::Open { plain, data } => EventRef {
+                data: &plain[..*data],
+                metadata: &plain[*data..],
+                erased: record.data_erased.is_some(),
+                ..event
+            },
+        }
+    }
+
+    /// What the event's payload lies in.
+    pub(crate) fn memory(&self) -> Bytes {
+        match self {
+            Unsealed::Gone => Bytes::new(),
+            Unsealed::Open { plain, .. } => plain.clone(),
+        }
+    }
+}
+
+/// Seals data and metadata of an event.
+pub(crate) fn seal_event(
+    event: &mut NewEvent,
+    key: &Arc<DataKey>,
+    mut nonce: impl FnMut() -> [u8; NONCE_BYTES],
+) {
+    event.data = envelope::seal(key, &event.id.0, Part::Data, &event.data, nonce()).into();
+    if !event.metadata.is_empty() {
+        event.metadata = envelope::seal(key, &event.id.0, Part::Metadata, &event.metadata, nonce()).into();
+    }
+}
