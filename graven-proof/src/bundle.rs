@@ -8,15 +8,17 @@
 //! needs a verifier key that came another way.
 
 mod check;
+mod erasures;
 mod layout;
 mod needs;
 
 pub use check::check;
+pub use erasures::Erasures;
 pub use layout::{
     CHECKPOINT, Completeness, ControlLine, ERASURES, EVENTS, EventLine, FORMAT, FileEntry, KEY_HISTORY, KEYS,
     MANIFEST, MANIFEST_DIGEST, Manifest, NameLine, POLICY, RANGE_PROOF, README, REPORT_HTML, REPORT_JSON,
-    RangeProof, SEAL, Scope, TIMESTAMP, VERIFIER, completeness_path, events_path, hex_bytes, kind_name,
-    manifest_digest, proof_path, safe_path, uuid,
+    RangeProof, SEAL, Scope, TIMESTAMP, VERIFIER, base64_text, completeness_path, events_path, hex_bytes,
+    kind_name, manifest_digest, proof_path, safe_path, uuid,
 };
 pub use needs::{TileNeeds, bundles_around};
 

@@ -2,7 +2,6 @@
 //! proofs. What cannot be gone on from ends the check; anything else is added to the report, which keeps the finding that
 //! counts. `verify.py`, which stands in every bundle, does the same in the same order and gives the same codes.
 
-mod erasures;
 mod events;
 mod heads;
 mod keys;
@@ -10,11 +9,12 @@ mod manifest;
 mod tree;
 mod whole;
 
-use super::layout::{CHECKPOINT, ControlLine, POLICY, TIMESTAMP};
-use super::{Files, Manifest, Scope};
+use super::layout::{CHECKPOINT, ControlLine, ERASURES, POLICY, TIMESTAMP};
+use super::{Erasures, Files, Manifest, Scope};
 use crate::Hash;
 use crate::base64;
 use crate::checkpoint::SignedCheckpoint;
+use crate::control::Control;
 use crate::finding::{CheckpointRef, Finding, FindingCode, Report, Trust};
 use crate::leaf::Leaf;
 use crate::merkle::TreeHead;
@@ -49,7 +49,7 @@ fn judge(files: &dyn Files, trust: Option<&Policy>, report: &mut Report) -> Resu
 
     policy(files, report);
     keys::believe(&log, &checkpoint, trust, report)?;
-    let erasures = erasures::read(&log, report)?;
+    let erasures = erasures(&log, report)?;
     whole::prove(&log, &erasures, report)?;
     whole::proofs(&log, &checkpoint, report);
 
@@ -158,6 +158,24 @@ fn checkpoint(files: &dyn Files, manifest: &Manifest, report: &mut Report) -> Re
     }
     report.checked = [start, end];
     Ok(checkpoint)
+}
+
+/// The records that cover what is absent.
+fn erasures(log: &Log<'_>, report: &mut Report) -> Result<Erasures, Stop> {
+    let mut erasures = Erasures::default();
+    let lines = log.control_lines(ERASURES)?;
+    for (position, bytes) in &lines {
+        let leaf = Leaf::decode(bytes).map_err(|_| malformed(ERASURES, "leaves"))?;
+        let covers =
+            Control::decode(leaf.kind, leaf.body).is_ok_and(|control| erasures.add(*position, &control));
+        if !covers {
+            return Err(malformed(ERASURES, "leaves of ERASURE and RETENTION records"));
+        }
+    }
+    if !lines.is_empty() {
+        report.note(format!("{} records of erasures and retention cover what is absent", lines.len()));
+    }
+    Ok(erasures)
 }
 
 /// The operator's suggestion whom to trust has to be one; nothing rests on it.

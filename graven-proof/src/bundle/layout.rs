@@ -341,6 +341,12 @@ pub fn uuid(id: &[u8; 16]) -> String {
     groups.map(|group| &digits[group]).join("-")
 }
 
+/// Bytes in base64, as all files of a bundle have them.
+#[must_use]
+pub fn base64_text(bytes: &[u8]) -> String {
+    crate::base64::encode(bytes)
+}
+
 /// Bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex_bytes(bytes: &[u8]) -> String {

@@ -1,9 +1,9 @@
 //! One event beside its leaf: every field, every name, payload and metadata.
 
-use super::erasures::Erasures;
 use super::hex;
 use crate::Hash;
 use crate::base64;
+use crate::bundle::Erasures;
 use crate::bundle::layout::{EventLine, NameLine, unhex};
 use crate::control::Part;
 use crate::finding::{Finding, FindingCode, Report};
@@ -74,7 +74,7 @@ impl Beside<'_> {
         if !keys.iter().copied().eq(self.leaf.tags.iter().map(|tag| Some(*tag))) {
             self.add(FindingCode::LeafHashMismatch, "the tags that were hashed", "other ones");
         }
-        if erased.is_some() && !self.erasures.cover(self.leaf, Part::Subject) {
+        if erased.is_some() && self.erasures.covering(self.leaf, Part::Subject).is_none() {
             self.add(
                 FindingCode::PayloadMissingUnauthorised,
                 "a record of its erasure",
@@ -125,7 +125,7 @@ impl Beside<'_> {
     }
 
     fn absent(&mut self, part: Part, what: &str) {
-        if !self.erasures.cover(self.leaf, part) {
+        if self.erasures.covering(self.leaf, part).is_none() {
             self.add(
                 FindingCode::PayloadMissingUnauthorised,
                 "a record of its erasure",
@@ -135,7 +135,7 @@ impl Beside<'_> {
     }
 
     fn present(&mut self, part: Part, what: &str) {
-        if self.erasures.cover(self.leaf, part) {
+        if self.erasures.covering(self.leaf, part).is_some() {
             self.add(FindingCode::ErasedButPresent, format!("no {what}"), what);
         }
     }

@@ -1,12 +1,12 @@
 //! Whether the events are all there: every position of a range, every event of a stream by the sealed root of the stream
 //! heads; and whether the proofs that lie beside them hold.
 
-use super::erasures::Erasures;
 use super::heads::Heads;
 use super::tree::Entries;
 use super::{Log, Stop, events, hex, json, lines, malformed, read, stop};
 use crate::Hash;
 use crate::base64;
+use crate::bundle::Erasures;
 use crate::bundle::layout::{
     Completeness, ControlLine, EVENTS, EventLine, MANIFEST, RANGE_PROOF, RangeProof, SEAL, Scope,
     completeness_path, events_path,
