@@ -34,14 +34,16 @@ pub fn filled(dir: &Path) {
     store.close().unwrap();
 }
 
-/// Appends events with tags, metadata and a data subject, all in one append.
+/// Appends events with tags, metadata and a data subject, at most seven in one append.
 pub fn append(store: &Store, from: u64, count: u64) {
-    let mut request = AppendRequest::default();
-    for number in from..from + count {
-        let stream = StreamName::new(format!("loan-{}", number % 7)).unwrap();
-        request = request.and_to(stream, Expected::Any, [event(number)]);
+    for first in (from..from + count).step_by(7) {
+        let mut request = AppendRequest::default();
+        for number in first..(first + 7).min(from + count) {
+            let stream = StreamName::new(format!("loan-{}", number % 7)).unwrap();
+            request = request.and_to(stream, Expected::Any, [event(number)]);
+        }
+        store.append(request).unwrap();
     }
-    store.append(request).unwrap();
 }
 
 /// An event like the others.
