@@ -310,3 +310,5 @@ fn encode(stored: &StoredCheckpoint, text: &str) -> Vec<u8> {
     out
 }
 
+#[cfg(test)]
+mod tests;

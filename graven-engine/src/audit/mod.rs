@@ -3,11 +3,16 @@
 //! The log's frames say size and root; the tiles are derived from the log and can be built again from it. What is signed is
 //! kept for ever and never signed twice. Nothing here is on the path of an append.
 
+mod background;
 mod checkpoints;
+mod completeness;
+mod control;
 mod envelope;
+mod evidence;
 mod high_water;
 mod keys;
 mod prove;
+mod seal;
 mod signer;
 mod subjects;
 mod tiles;
@@ -15,7 +20,9 @@ mod trail;
 mod verify;
 
 pub use checkpoints::StoredCheckpoint;
+pub use completeness::{Completeness, KeyProof};
 pub(crate) use envelope::OVERHEAD as SEAL_OVERHEAD;
+pub use seal::Sealed;
 pub(crate) use subjects::{SubjectKeys, Unsealed, seal_event};
 pub(crate) use tiles::Tiles;
 pub use trail::Trail;

@@ -1,17 +1,22 @@
 //! [`Trail`]: the audit trail of an open store, as servers, exporters and auditors' tools use it.
 
+use super::background::{Background, Intervals};
 use super::checkpoints::{CheckpointLog, StoredCheckpoint};
+use super::completeness::{self, Completeness, KeyProof};
+use super::control::ControlWriter;
 use super::high_water::HighWater;
 use super::keys::Keys;
 use super::prove::{self, Leaves};
+use super::seal::{Sealed, Sealer};
 use super::signer::Signer;
 use crate::Options;
-use crate::append::Shared;
+use crate::append::{Shared, WritePath};
 use crate::node::Membership;
-use crate::store::{CHECKPOINTS_FILE, KEYS_DIR};
-use graven_model::{Code, Error, Result, limits};
+use crate::store::{AUDIT_DIR, CHECKPOINTS_FILE, KEYS_DIR};
+use graven_model::{Code, Error, Result, StreamName, limits};
 use graven_proof::Hash;
 use graven_proof::checkpoint::SignedCheckpoint;
+use graven_proof::leaf::log_genesis;
 use graven_proof::note::VerifierKey;
 use graven_proof::tiles::{Bundle, Tile};
 use graven_proof::tlog_proof::TlogProof;
@@ -27,14 +32,18 @@ pub(super) const HIGH_WATER_FILE: &str = "high-water";
 /// Everything read here is durable. Calls block on the disk.
 #[derive(Clone)]
 pub struct Trail {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
     origin: String,
     signer: Signer,
+    sealer: Sealer,
+    control: Arc<ControlWriter>,
     node: Option<Arc<Membership>>,
+    pub(super) intervals: Intervals,
+    pub(super) background: Background,
 }
 
 impl Trail {
@@ -58,7 +67,19 @@ impl Trail {
         let log = CheckpointLog::open(env, &dir.join(CHECKPOINTS_FILE))?;
         let mark = HighWater::open(env, &mark)?;
         let signer = Signer::new(Arc::clone(shared), keys, log, mark, node.is_none())?;
-        let inner = Inner { shared: Arc::clone(shared), origin: origin.to_owned(), signer, node };
+        let control = Arc::new(ControlWriter::new(Arc::clone(shared))?);
+        let sealer =
+            Sealer::new(Arc::clone(shared), Arc::clone(&control), &dir.join(AUDIT_DIR), log_genesis(origin));
+        let inner = Inner {
+            shared: Arc::clone(shared),
+            origin: origin.to_owned(),
+            signer,
+            sealer,
+            control,
+            node,
+            intervals: Intervals { checkpoint: options.checkpoint_interval, seal: options.seal_interval },
+            background: Background::default(),
+        };
         Ok(Trail { inner: Arc::new(inner) })
     }
 
@@ -228,15 +249,113 @@ impl Trail {
         prove::bundle(&self.inner.shared, &self.inner.origin, bundle)
     }
 
-    /// Signs nothing more.
+    /// Seals where every stream stands: writes the root of the trie of stream heads into the log, over everything that is
+    /// durable, and returns the newest seal. Appends nothing if only records about the log itself came since the last seal.
+    /// Callers at the same time share one seal. Reads what was appended since; the first seal after a start also reads
+    /// `audit/streams`, or the whole log if that does not fit. Very many streams take several seals in a row. Durable when
+    /// this returns; a checkpoint above its position makes it provable. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`crate::Store::append`]; [`Code::TooManyStreams`]; [`Code::Corrupted`] if the log does not lead to its last
+    /// seal.
+    pub fn seal(&self) -> Result<Sealed> {
+        self.inner.expect_writer()?;
+        self.inner.sealer.seal()
+    }
+
+    /// The newest seal in the log.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`], [`Code::Io`].
+    pub fn last_seal(&self) -> Result<Option<Sealed>> {
+        self.inner.sealer.last()
+    }
+
+    /// Where a stream stood at the last seal, with what proves it: that its leaves below the seal's size are all there were.
+    /// Streams that were deleted or have ended are proven like others. Works on every node that shares a journal. The first
+    /// call after a start reads as the first [`Trail::seal`] does. Blocks.
+    ///
+    /// # Errors
+    /// [`Code::StreamNotFound`] if it never had an event: nothing is proven then, since names are hashed under random salts,
+    /// and a name nobody used has none; see [`Trail::absence`]. [`Code::NotSealedYet`] if it is newer than the last seal;
+    /// [`Code::TooManyStreams`] if it will not be sealed; [`Code::Corrupted`] if the log does not lead to its last seal;
+    /// [`Code::Io`].
+    pub fn completeness(&self, stream: &StreamName) -> Result<Completeness> {
+        let Inner { shared, sealer, origin, .. } = &*self.inner;
+        completeness::of_stream(shared, sealer, origin, stream)
+    }
+
+    /// What the last seal says of a stream key, with what proves it: above all that no stream has it. A key is the keyed
+    /// hash of a name that somebody holds with its salt.
+    ///
+    /// # Errors
+    /// [`Code::NotSealedYet`] if nothing was sealed yet; otherwise as [`Trail::completeness`].
+    pub fn absence(&self, stream_key: Hash) -> Result<KeyProof> {
+        let Inner { shared, sealer, origin, .. } = &*self.inner;
+        completeness::of_key(shared, sealer, origin, stream_key)
+    }
+
+    /// What another sealer of the same log needs.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (Arc<Shared>, Arc<ControlWriter>) {
+        (Arc::clone(&self.inner.shared), Arc::clone(&self.inner.control))
+    }
+
+    /// The way of control records into the log.
+    pub(crate) fn control(&self) -> &ControlWriter {
+        &self.inner.control
+    }
+
+    /// What keeps checkpoints or seals from being made by themselves, if anything does.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.inner.background.trouble.lock().clone().or_else(|| self.inner.sealer.trouble())
+    }
+
+    /// Begins to seal and to sign by itself, if the store was opened so.
+    pub(crate) fn begin(&self) {
+        Background::start(&self.inner);
+    }
+
+    /// Appends are taken from now on.
+    pub(crate) fn begin_writing(&self, path: &Arc<WritePath>) {
+        self.inner.control.begin_writing(Arc::clone(path));
+    }
+
+    /// Ends what is done by itself, with a last seal. Appends are still taken, unless the journal cannot be reached.
+    pub(crate) fn stop(&self) {
+        self.inner.sealer.stop();
+        self.inner.background.stop();
+        if self.inner.intervals.seal.is_some() && self.inner.may_append() {
+            self.inner.background.note(self.inner.sealer.seal_last());
+        }
+    }
+
+    /// Signs what was appended last, if the store was opened so, and then nothing more.
     pub(crate) fn close(&self) {
+        if self.inner.intervals.checkpoint.is_some() && self.inner.expect_writer().is_ok() {
+            self.inner.background.work(&self.inner, false, true);
+        }
         self.inner.signer.close();
+        self.inner.sealer.close();
     }
 }
 
 impl Inner {
+    pub(super) fn seal_if_due(&self) -> Result<()> {
+        self.sealer.seal_if_due()
+    }
+
+    pub(super) fn sign_if_moved(&self) -> Result<()> {
+        self.signer.checkpoint(self.shared.head()).map(drop)
+    }
+
+    /// Whether an append would not wait for a journal that cannot be reached.
+    fn may_append(&self) -> bool {
+        self.node.as_ref().is_none_or(|node| node.is_writer() && node.standing().trouble.is_none())
+    }
+
     /// Only the node that writes signs: the others may be behind.
-    fn expect_writer(&self) -> Result<()> {
+    pub(super) fn expect_writer(&self) -> Result<()> {
         match &self.node {
             Some(node) if !node.is_writer() => Err(node.not_the_writer()),
             _ => Ok(()),

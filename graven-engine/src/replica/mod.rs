@@ -396,6 +396,7 @@ impl Replica {
         let lock = self.lock.take().expect("a copy becomes the copy of one store");
         let origin = &self.identity.origin;
         let trail = Trail::open(&self.shared, &self.dir, origin, options, Some(Arc::clone(&node)))?;
+        trail.begin();
         Ok(Store::over(Arc::clone(&self.shared), self.identity.clone(), entropy, trail, lock, Some(node)))
     }
 

@@ -1,14 +1,15 @@
 //! The front door: [`Store`]: open, append, read, follow, close.
 
 pub(crate) mod open;
+mod outside;
 mod shared_interface;
 mod words;
 
-pub(crate) use open::{CHECKPOINTS_FILE, FORMAT_VERSION, KEYS_DIR};
+pub(crate) use open::{AUDIT_DIR, CHECKPOINTS_FILE, FORMAT_VERSION, KEYS_DIR};
 pub use words::Options;
 
 use crate::append::{
-    AUDIT_STREAM, Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
+    Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
 use crate::audit::{Trail, VerifyOptions, VerifyProgress, verify_open};
@@ -50,6 +51,7 @@ struct Inner {
     identity: Identity,
     entropy: Mutex<Entropy>,
     trail: Trail,
+    hold: outside::Hold,
     /// Those that serve the path.
     threads: Mutex<Vec<JoinHandle<()>>>,
     node: Option<Arc<Membership>>,
@@ -103,6 +105,7 @@ impl Store {
         let path = WritePath::new(Arc::clone(&shared), writer, Box::new(journal), true);
         let store = Store::over(shared, identity, entropy, trail, lock, None);
         store.inner.begin_writing(path);
+        store.inner.trail.begin();
         Ok(store)
     }
 
@@ -122,6 +125,7 @@ impl Store {
                 identity,
                 entropy: Mutex::new(entropy),
                 trail,
+                hold: outside::Hold::default(),
                 threads: Mutex::default(),
                 node,
                 lock: Mutex::new(Some(lock)),
@@ -211,6 +215,9 @@ impl Store {
     }
 
     fn prepared(&self, operation: Operation, request: AppendRequest) -> Result<(Prepared, PendingAppend)> {
+        if !matches!(operation, Operation::Control(_)) {
+            self.inner.hold.check()?;
+        }
         let (reply, receiver) = oneshot::channel();
         let sources = &self.inner.shared.sources;
         let sealer = sources.subjects.sealer();
@@ -443,9 +450,7 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub(crate) fn append_control(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
-        let event = self.json_event(event_type, body);
-        let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
-        self.queue(Operation::Control(kind), request)?.wait()
+        self.inner.trail.control().append_body(kind, event_type, body)
     }
 
     /// Destroys the key of a data subject: what was sealed under it is shown as erased from now on, here and in every copy of
@@ -540,7 +545,8 @@ impl Store {
         let shared = &self.inner.shared;
         let full = || shared.disk_full.lock().clone();
         let refusal = shared.refusal_when_poisoned().or_else(full);
-        refusal.or_else(|| shared.sources.index.failure()).or_else(|| {
+        let trail = || self.inner.trail.trouble();
+        refusal.or_else(|| shared.sources.index.failure()).or_else(trail).or_else(|| {
             shared.sources.index.damaged().then(|| {
                 Error::new(
                     Code::Corrupted,
@@ -617,19 +623,21 @@ impl Inner {
         if !self.shared.env.is_simulated() {
             threads.push(start("graven-encoder", WritePath::assist));
         }
+        self.trail.begin_writing(&path);
         assert!(self.path.set(path).is_ok(), "a store begins to write once");
     }
 
     fn close(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
         let left = self.node.as_ref().map_or(Ok(()), |node| node.leave());
+        self.trail.stop();
         if let Some(path) = self.path.get() {
             path.close();
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         let panicked = threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
-        let kept = self.node.as_ref().map_or(Ok(()), |node| node.settle());
         self.trail.close();
+        let kept = self.node.as_ref().map_or(Ok(()), |node| node.settle());
         let index = self.shared.sources.index.close();
         self.shared.close();
         drop(lock);

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod checkpoints_lose_power_at_any_call;
 mod clock_jumps_back;
 mod copy_loses_power_at_any_call;
 mod crash_at_any_call;
@@ -19,5 +20,6 @@ mod random_operations_agree_with_the_model;
 mod read_error_is_an_error;
 mod retry_after_the_condition_changed;
 mod same_seed_same_trace;
+mod seals_lose_power_at_any_call;
 mod torn_tail_at_every_byte;
 mod zombie_store_after_a_crash;

@@ -1,0 +1,62 @@
+//! Appending what the log says about itself: control records, in the stream `$audit`.
+
+use crate::append::{AUDIT_STREAM, Operation, PendingAppend, Shared, WritePath, prepare};
+use crate::env::Entropy;
+use bytes::Bytes;
+use graven_model::{
+    AppendRequest, Code, Error, EventId, Expected, Kind, NewEvent, Receipt, Result, StreamName,
+};
+use graven_proof::control::Control;
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::oneshot;
+
+/// The way of control records into the log.
+pub(crate) struct ControlWriter {
+    shared: Arc<Shared>,
+    entropy: Mutex<Entropy>,
+    path: OnceLock<Arc<WritePath>>,
+}
+
+/// Keeps the randomness of event ids apart from that of every other user of a fixed seed, and of an earlier opening.
+const ID_PURPOSE: u64 = 1 << 33;
+
+impl ControlWriter {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<ControlWriter> {
+        let entropy = shared
+            .env
+            .entropy(ID_PURPOSE + shared.head())
+            .map_err(|error| Error::io("randomness of the operating system", &error))?;
+        Ok(ControlWriter { shared, entropy: Mutex::new(entropy), path: OnceLock::new() })
+    }
+
+    /// From now on records are taken.
+    pub(super) fn begin_writing(&self, path: Arc<WritePath>) {
+        let _ = self.path.set(path);
+    }
+
+    /// Appends a record. Durable when this returns.
+    ///
+    /// # Errors
+    /// As [`crate::Store::append`]; [`Code::NotTheWriter`] before this store takes appends.
+    pub(super) fn append(&self, control: &Control) -> Result<Receipt> {
+        self.append_body(control.kind(), control.event_type(), control.encode().into())
+    }
+
+    /// [`ControlWriter::append`] of a body that is encoded.
+    pub(crate) fn append_body(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
+        let path = self.path.get().ok_or_else(|| {
+            Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it")
+        })?;
+        let event = NewEvent::json(EventId(self.entropy.lock().bytes()), event_type, body);
+        let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
+        let (reply, receiver) = oneshot::channel();
+        let audit = self.shared.sources.audit;
+        path.submit(prepare(Operation::Control(kind), request, audit, None, &self.entropy, reply)?)?;
+        let receipt = PendingAppend::new(receiver).wait()?;
+        if receipt.appended != 1 {
+            return Err(Error::new(Code::Internal, "the id of a control record was drawn twice"));
+        }
+        Ok(receipt)
+    }
+}
