@@ -186,6 +186,9 @@ codes! {
     /// The stream is newer than the last seal, or nothing was sealed yet: nothing can be proven of the whole of it.
     NotSealedYet = 1710 "not-sealed-yet" 409 exit 6 retryable: "seal the store, or wait for its next seal";
 
+    /// What is stored contradicts itself, or what was signed over it.
+    VerificationFailed = 1720 "verification-failed" 500 exit 7: "copy the store away as it is; `graven verify` on the stopped store says what is wrong, where, and since when";
+
     /// A legal hold covers what was to be erased.
     LegalHold = 1740 "legal-hold" 409 exit 4: "end the hold named in the message first, if the law allows it";
     /// What was to be erased is not there.
@@ -213,6 +216,15 @@ codes! {
     WitnessContradicts = 1765 "witness-contradicts" 409 exit 7: "stop writing and compare with what the witness cosigned: this store was rolled back or rewritten, or another one runs with its key";
     /// The events since the last witnessed checkpoint wait for a witness too long, and the store is not to go on without.
     Unwitnessed = 1766 "unwitnessed" 503 exit 6 retryable: "bring the witnesses back, or set audit.witness_mode to queue";
+
+    /// What is to be checked is no bundle, or no archive of one.
+    BundleUnreadable = 1780 "bundle-unreadable" 400 exit 2: "name the directory of a bundle, or the .tar or .tar.zst it was exported to";
+    /// A bundle does not show what it is there to show.
+    BundleNotProven = 1781 "bundle-not-proven" 409 exit 7: "export it again; if it fails again, keep both and ask who could write them";
+    /// What is to be exported does not fit one bundle.
+    ExportTooLarge = 1782 "export-too-large" 413 exit 2: "export ranges of positions one after the other";
+    /// There is something already where the export is to be written.
+    ExportExists = 1783 "export-exists" 409 exit 4: "name a directory or file that does not exist";
 
     /// A proof, or the checkpoint it stands on, does not verify.
     ProofInvalid = 1791 "proof-invalid" 400 exit 7: "get the proof again; check that the verifier key is the right log's";

@@ -165,3 +165,13 @@ pub fn shorten(text: &str) -> &str {
     }
     &text[..end]
 }
+
+/// Bytes of an archive with a bundle, unpacked: 64 GiB, so that a small file cannot fill a disk.
+/// [`crate::Code::BundleUnreadable`]
+pub const BUNDLE_BYTES_MAX: u64 = 64 << 30;
+
+/// Streams of one bundle: each brings a proof, and its positions are held in memory. [`crate::Code::ExportTooLarge`]
+pub const BUNDLE_STREAMS_MAX: usize = 10_000;
+
+/// Events of one bundle of streams, whose positions are held in memory: 80 MB. [`crate::Code::ExportTooLarge`]
+pub const BUNDLE_STREAM_EVENTS_MAX: usize = 10_000_000;
