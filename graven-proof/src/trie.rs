@@ -16,6 +16,7 @@
 //! The depth is hashed and has to grow along every path, and a verifier turns at each branch as the key's bit says: for
 //! one root there is one path for each key, and at its end either this key or another one, never both.
 
+mod preview;
 mod proof;
 
 use crate::Hash;

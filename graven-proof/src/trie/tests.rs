@@ -177,6 +177,21 @@ proptest! {
     }
 
     #[test]
+    fn the_root_with_changes_is_the_root_once_they_are_made_and_changes_nothing(
+        before in streams(), changes in streams(),
+    ) {
+        let mut trie = trie_of(&before);
+        let standing: Streams = before.into_iter().collect();
+        let changes: Streams = changes.into_iter().collect();
+        let sorted: Vec<_> = changes.iter().map(|(key, head)| (*key, *head)).collect();
+        let previewed = trie.root_with(&sorted);
+        prop_assert_eq!(trie.root(), naive_root(&standing));
+        prop_assert_eq!(trie.iter().map(|(key, head)| (*key, *head)).collect::<Streams>(), standing);
+        trie.extend(sorted);
+        prop_assert_eq!(previewed, trie.root());
+    }
+
+    #[test]
     fn a_changed_proof_never_gives_another_answer(
         streams in streams(), key in key(), bit in 0..8u8, other in key(),
     ) {
