@@ -1,5 +1,7 @@
 use super::*;
 use crate::env::{Clock, replace_file};
+use graven_model::frame::{HEADER_BYTES, NewRecord, RECORD_HEAD_BYTES, Record, Secrets, encode_record};
+use graven_model::{EventId, Kind, NewEvent};
 use std::sync::atomic::AtomicI64;
 use tempfile::TempDir;
 
@@ -217,4 +219,59 @@ fn memory_holds_no_more_keys_than_it_may() {
     cache.forget("p0");
     cache.insert("p0", &key, 0, 0);
     assert!(cache.get("p0", 0).is_none(), "what was read before it was destroyed is not kept");
+}
+
+/// A sealed event as its record holds it.
+fn record_of(event: &NewEvent) -> Vec<u8> {
+    let mut out = vec![0; HEADER_BYTES];
+    let secrets = Secrets { sealed: true, ..Secrets::default() };
+    let new = NewRecord { stream: "person-1", revision: 0, kind: Kind::Event, event, secrets: &secrets };
+    encode_record(&mut out, 0, 7, &new);
+    out.split_off(HEADER_BYTES + RECORD_HEAD_BYTES)
+}
+
+#[test]
+fn an_altered_envelope_is_damage_at_its_position_and_one_of_a_destroyed_key_is_erased() {
+    let dir = place();
+    let keys = open(&dir);
+    let mut event = NewEvent {
+        metadata: "about her".into(),
+        data_subject: Some("anna".into()),
+        ..NewEvent::json(EventId([3; 16]), "T", "what she did")
+    };
+    let mut nonce = 0;
+    let key = keys.get_or_create(&["anna"]).unwrap().remove(0);
+    seal_event(&mut event, &key, || {
+        nonce += 1;
+        [nonce; 12]
+    });
+    let whole = record_of(&event);
+    match keys.unseal(&Record::decode(&whole).unwrap(), 7).unwrap() {
+        Unsealed::Open { plain, data } => assert_eq!((&plain[..], data), (&b"what she didabout her"[..], 12)),
+        Unsealed::Gone => panic!("the key is there"),
+    }
+    // The first 32 bytes say which key it was; the rest is damaged or not.
+    let altered = |bytes: &bytes::Bytes, at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1;
+        bytes::Bytes::from(bytes)
+    };
+    for at in 32..event.data.len() {
+        let record = record_of(&NewEvent { data: altered(&event.data, at), ..event.clone() });
+        let error = keys.unseal(&Record::decode(&record).unwrap(), 7).err().unwrap();
+        assert_eq!(error.code, Code::Corrupted);
+        assert!(error.message.contains("position 7"), "{}", error.message);
+    }
+    for at in 0..event.metadata.len() {
+        let record = record_of(&NewEvent { metadata: altered(&event.metadata, at), ..event.clone() });
+        assert_eq!(keys.unseal(&Record::decode(&record).unwrap(), 7).err().unwrap().code, Code::Corrupted);
+    }
+    let short = record_of(&NewEvent { data: event.data.slice(..40), ..event.clone() });
+    assert_eq!(keys.unseal(&Record::decode(&short).unwrap(), 7).err().unwrap().code, Code::Corrupted);
+    keys.destroy("anna").unwrap();
+    let gone =
+        |keys: &SubjectKeys| matches!(keys.unseal(&Record::decode(&whole).unwrap(), 7), Ok(Unsealed::Gone));
+    assert!(gone(&keys));
+    create(&keys, "anna");
+    assert!(gone(&keys), "her next key is another");
 }

@@ -1,7 +1,7 @@
 //! Sealing what is appended, opening what is read.
 
 use super::SubjectKeys;
-use crate::audit::envelope::{self, DataKey, NONCE_BYTES, Part};
+use crate::audit::envelope::{self, DataKey, NONCE_BYTES, Part, Refused};
 use bytes::Bytes;
 use graven_model::frame::{Record, Subject};
 use graven_model::{Code, Error, EventRef, NewEvent, Result};
@@ -21,10 +21,12 @@ pub(crate) enum Unsealed {
 }
 
 impl SubjectKeys {
-    /// Opens a sealed record.
+    /// Opens a sealed record. One that was sealed under an earlier key of the subject, which was destroyed, is as good as one
+    /// without a key.
     ///
     /// # Errors
-    /// [`Code::Corrupted`] with the position if an envelope does not open under its subject's key; as [`SubjectKeys::get`].
+    /// [`Code::Corrupted`] with the position if an envelope commits to its subject's key and does not open; as
+    /// [`SubjectKeys::get`].
     pub(crate) fn unseal(&self, record: &Record<'_>, position: u64) -> Result<Unsealed> {
         // A name that was erased leads to no key.
         let Some(key) =
@@ -33,17 +35,24 @@ impl SubjectKeys {
             return Ok(Unsealed::Gone);
         };
         let mut plain = Vec::with_capacity(record.data.len() + record.metadata.len());
-        let mut open = |part, stored: &[u8]| {
-            envelope::open(&key, &record.id, part, stored, &mut plain).map_err(|refused| {
-                Error::new(Code::Corrupted, format!("the log at position {position}: {}", refused.text()))
-            })
+        let mut open = |part, stored: &[u8]| envelope::open(&key, &record.id, part, stored, &mut plain);
+        let damaged = |refused: Refused| {
+            Error::new(Code::Corrupted, format!("the log at position {position}: {}", refused.text()))
         };
+        let mut data = 0;
         if record.data_erased.is_none() {
-            open(Part::Data, record.data)?;
+            match open(Part::Data, record.data) {
+                Ok(()) => data = record.data.len() - envelope::OVERHEAD,
+                Err(Refused::OtherKey) => return Ok(Unsealed::Gone),
+                Err(refused) => return Err(damaged(refused)),
+            }
         }
-        let data = if record.data_erased.is_none() { record.data.len() - envelope::OVERHEAD } else { 0 };
         if !record.metadata.is_empty() {
-            open(Part::Metadata, record.metadata)?;
+            match open(Part::Metadata, record.metadata) {
+                Ok(()) => {}
+                Err(Refused::OtherKey) if record.data_erased.is_some() => return Ok(Unsealed::Gone),
+                Err(refused) => return Err(damaged(refused)),
+            }
         }
         Ok(Unsealed::Open { plain: plain.into(), data })
     }
