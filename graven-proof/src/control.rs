@@ -4,7 +4,9 @@
 //! Fields that are not known are tolerated: a newer store may say more.
 
 use crate::Hash;
+use crate::base64;
 use crate::leaf::Kind;
+use crate::note::{SignerKey, VerifierKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -252,6 +254,25 @@ pub struct KeySignature {
     pub vkey: String,
     /// Ed25519 signature (RFC 8032) over [`KeyChange::text`], in base64.
     pub signature: String,
+}
+
+impl KeySignature {
+    /// The signature of this key over a change of the keys of the log with this origin.
+    #[must_use]
+    pub fn of(change: &KeyChange, origin: &str, key: &SignerKey) -> KeySignature {
+        KeySignature {
+            vkey: key.verifier().to_string(),
+            signature: base64::encode(&key.sign_message(change.text(origin).as_bytes())),
+        }
+    }
+
+    /// Who made it, if whoever it names did sign the change. Whether he may is for the caller to know.
+    #[must_use]
+    pub fn signer(&self, change: &KeyChange, origin: &str) -> Option<VerifierKey> {
+        let key: VerifierKey = self.vkey.parse().ok()?;
+        let bytes = <[u8; 64]>::try_from(base64::decode(&self.signature)?).ok()?;
+        key.signed(change.text(origin).as_bytes(), &bytes).then_some(key)
+    }
 }
 
 /// Evidence from outside, or of a check.

@@ -49,3 +49,18 @@ fn a_body_of_another_form_is_refused() {
     }
     assert_eq!(Control::decode(Kind::Event, b"{}"), Err(ControlError::NoControl(Kind::Event)));
 }
+
+#[test]
+fn a_signature_over_a_change_of_keys_holds_for_this_change_of_this_log_alone() {
+    use crate::note::{Algorithm, SignerKey};
+    let key = |seed| SignerKey::from_seed("log.example".parse().unwrap(), Algorithm::Ed25519, &[seed; 32]);
+    let (old, new) = (key(1), key(2));
+    let add =
+        |valid_from| KeyChange::Add { vkey: new.verifier().to_string(), valid_from, signatures: Vec::new() };
+    let signature = KeySignature::of(&add(7), "log.example", &old);
+    assert_eq!(signature.signer(&add(7), "log.example").as_ref(), Some(old.verifier()));
+    assert_eq!(signature.signer(&add(8), "log.example"), None);
+    assert_eq!(signature.signer(&add(7), "log.other"), None);
+    let other = KeySignature { vkey: new.verifier().to_string(), ..signature };
+    assert_eq!(other.signer(&add(7), "log.example"), None);
+}

@@ -247,6 +247,12 @@ impl SignerKey {
         format!("{PRIVATE_KEY}{}+{}+{}", self.public.name, self.public.id, base64::encode(&bytes))
     }
 
+    /// Signs bytes as they are (RFC 8032), whatever kind of key it is. What is signed so must not be taken for a note.
+    #[must_use]
+    pub fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
+    }
+
     /// Signs the text of a note. A cosignature says that the signer saw it at `time`, in seconds since 1970; a plain
     /// signature has no place for the time.
     #[must_use]
