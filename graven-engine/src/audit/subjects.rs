@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 /// Where under the keys directory.
@@ -48,6 +48,7 @@ pub(crate) struct SubjectKeys {
     /// One change of the files at a time.
     changing: Mutex<()>,
     missing_told: AtomicBool,
+    drawn: AtomicU64,
 }
 
 impl SubjectKeys {
@@ -61,6 +62,7 @@ impl SubjectKeys {
             cache: Mutex::default(),
             changing: Mutex::default(),
             missing_told: AtomicBool::new(false),
+            drawn: AtomicU64::new(0),
         }
     }
 
@@ -227,7 +229,9 @@ impl SubjectKeys {
     fn make_entry(&self, hash: Hash) -> Result<Entry> {
         let created_us = self.env.clock.now_us();
         let of_name = u64::from_le_bytes(hash[..8].try_into().expect("eight bytes"));
-        let purpose = NAMES_PURPOSE ^ of_name ^ created_us.cast_unsigned();
+        // A simulated run draws other keys for another subject, at another time, and for one that comes again.
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed) + 1;
+        let purpose = NAMES_PURPOSE ^ of_name ^ created_us.cast_unsigned() ^ drawn << 48;
         Ok(Entry { hash, key: DataKey::new(self.draw(purpose)?), created_us })
     }
 

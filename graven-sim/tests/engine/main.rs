@@ -15,6 +15,7 @@ mod followers_beside_concurrent_appends;
 mod index_lost_or_damaged;
 mod journals_obey_the_laws;
 mod keys_of_data_subjects_lose_power_at_any_call;
+mod keys_of_data_subjects_lose_power_at_any_call;
 mod misdirected_write_is_noticed;
 mod nodes_share_a_journal;
 mod random_operations_agree_with_the_model;
