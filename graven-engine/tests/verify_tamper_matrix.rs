@@ -415,6 +415,36 @@ fn a_part_of_the_log_is_checked_on_its_own() {
     let report = part(Some(200), Some(480));
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!(report.checked, [200, 480]);
+    assert_eq!(part(Some(201), Some(479)).checked, [201, 479]);
+    assert_eq!(part(None, Some(500)).findings(), 0);
+    assert_eq!(part(None, Some(501)).first.unwrap().position, Some(500));
     assert_eq!(part(None, Some(480)).findings(), 0);
     assert_eq!(part(Some(480), None).first.unwrap().position, Some(500));
+}
+
+#[test]
+fn a_payload_that_is_gone_without_a_record_of_it_is_missing_and_not_erased() {
+    use graven_engine::model::frame::{Erase, rewrite};
+    let dir = store();
+    let forger = Forger::at(dir.path());
+    let path = segment(dir.path());
+    let bytes = std::fs::read(&path).unwrap();
+    let frame = &forger.frames[30];
+    let end = frame.offset + frame.header.length as usize;
+    for (erase, position) in [
+        (Erase { data: true, ..Erase::default() }, frame.header.first + 2),
+        (Erase { metadata: true, ..Erase::default() }, frame.header.first + 1),
+    ] {
+        let mut out = bytes[..frame.offset].to_vec();
+        let changed = rewrite(&bytes[frame.offset..end], &mut out, |at, _| {
+            if at == position { erase } else { Erase::default() }
+        });
+        assert_eq!(changed, Some(1));
+        out.extend_from_slice(&bytes[end..]);
+        std::fs::write(&path, out).unwrap();
+        let report = check(dir.path());
+        expect(&report, FindingCode::PayloadMissingUnauthorised, Some(position));
+        assert_eq!(report.findings(), 1, "every hash holds: {report:#?}");
+        assert_eq!(report.last_good_checkpoint.unwrap().size, EVENTS);
+    }
 }

@@ -4,6 +4,7 @@
 //! Nothing here writes, and nothing is repaired: what is found is reported, with the place where it was found.
 
 mod check;
+mod erasures;
 mod fields;
 mod flip;
 mod heads;
@@ -283,7 +284,16 @@ impl<'a> Walk<'a> {
         let stored_leaves = checker.stored_leaves();
         let map_off = checker.map.why_off();
         let signed_until = checker.signed_until;
-        let mut report = checker.finish(end, whole && head.is_none())?;
+        checker.finish(end, whole && head.is_none())?;
+        let Checker { mut report, mut heads, erased, any_erased, .. } = checker;
+        if any_erased && whole {
+            let tag = log_tag(identity.log_id.0);
+            erasures::compare(&pieces[first_piece..], tag, end, &erased, &mut heads, &mut report)?;
+        } else if any_erased {
+            report.note(
+                "what was erased was not compared with what the log says of it: that stands at its end",
+            );
+        }
         report.checked = [from.min(end), end];
         report.bytes = cursor.bytes;
         if let Some(why) = map_off {
@@ -490,7 +500,10 @@ fn segment_file(
         let path = &input.piece.path;
         let path: PathBuf = path.clone();
         let bytes = input.bytes(offset, header.length as usize)?;
-        let covered = records(checker, &header, bytes, offset, &path)?;
+        let Some(covered) = records(checker, &header, bytes, offset, to, &path)? else {
+            cursor.position = to;
+            return Ok(());
+        };
         checker.frame_end(&header, covered, &place);
         offset += u64::from(header.length);
         (cursor.position, cursor.previous) = (header.end(), Some(header.crc));
@@ -500,17 +513,21 @@ fn segment_file(
     Ok(())
 }
 
-/// Checks the records of a frame; false if the frame's checksum does not cover them.
+/// Checks the records of a frame below `to`; false if the frame's checksum does not cover them, `None` if there are more.
 fn records(
     checker: &mut Checker<'_>,
     header: &crate::log::frame::Header,
     bytes: &[u8],
     offset: u64,
+    to: u64,
     path: &Path,
-) -> Result<bool> {
+) -> Result<Option<bool>> {
     let mut at = header.header_bytes();
     let mut crc = 0;
     for position in header.first..header.end() {
+        if position >= to {
+            return Ok(None);
+        }
         let place = || format!("{} at byte {}", path.display(), offset + at as u64);
         let Some(found) = scan::record(bytes, at, header, position, offset) else {
             let finding = Finding::new(
@@ -520,13 +537,13 @@ fn records(
             );
             checker.report.add(finding.at(position).shown_by(place()));
             checker.lose(position..header.end())?;
-            return Ok(true);
+            return Ok(Some(true));
         };
         checker.record(position, header, &found.body, found.change.as_ref(), &place)?;
         crc = crc32c::crc32c_append(crc, &found.heads);
         at += found.total;
     }
-    Ok(at == bytes.len() && crc == header.body_crc)
+    Ok(Some(at == bytes.len() && crc == header.body_crc))
 }
 
 /// Reports that positions are missing.

@@ -15,6 +15,7 @@ use graven_model::event::Kind;
 use graven_model::{Result, limits};
 use graven_proof::Hash;
 use graven_proof::control::{Control, hex};
+use graven_proof::erased::Erased;
 use graven_proof::finding::{Finding, FindingCode, Report};
 use graven_proof::leaf;
 use graven_proof::merkle::{Frontier, TILE_WIDTH, root_of};
@@ -53,6 +54,10 @@ pub(super) struct Checker<'a> {
     unstored: u64,
     /// Largest size of a signed head that fits.
     pub(super) signed_until: u64,
+    /// What the log says was erased.
+    pub(super) erased: Erased,
+    /// Something was erased, or is absent.
+    pub(super) any_erased: bool,
     findings_before: u64,
     scratch: Vec<u8>,
     tags: Vec<Hash>,
@@ -109,6 +114,8 @@ impl<'a> Checker<'a> {
             unchecked: 0,
             unstored: 0,
             signed_until: 0,
+            erased: Erased::default(),
+            any_erased: false,
             findings_before: 0,
             scratch: Vec::new(),
             tags: Vec::new(),
@@ -227,6 +234,7 @@ impl<'a> Checker<'a> {
             self.report.add(finding.at(position).shown_by(place()));
             return self.lose(position..position + 1);
         };
+        self.note_erasures(position, &record);
         let about =
             |finding: Finding| finding.at(position).of(record.stream, record.revision).shown_by(place());
         if let Some(change) = change {
@@ -539,7 +547,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Ends a check that has come to `end`. `whole`: that is the end of the log.
-    pub(super) fn finish(mut self, end: u64, whole: bool) -> Result<Report> {
+    pub(super) fn finish(&mut self, end: u64, whole: bool) -> Result<()> {
         if self.undecided.is_some() {
             let computed_right = match self.parents()? {
                 Some(computed_right) => computed_right,
@@ -580,7 +588,7 @@ impl<'a> Checker<'a> {
         if self.blind {
             self.report.note("roots behind what is lost could not be compared");
         }
-        Ok(self.report)
+        Ok(())
     }
 
     /// The stream of a record moves on.
@@ -627,6 +635,19 @@ impl<'a> Checker<'a> {
         if let Some(finding) = finding {
             self.report.add(finding.at(position).of(record.stream, record.revision).shown_by(place()));
         }
+    }
+
+    /// Notes what a record lacks, or says about what was erased.
+    fn note_erasures(&mut self, position: u64, record: &Record<'_>) {
+        if matches!(record.kind, Kind::Erasure | Kind::Retention)
+            && let Ok(control) = Control::decode(record.kind, record.data)
+        {
+            self.erased.note(position, &control);
+            self.any_erased = true;
+        }
+        self.any_erased |= record.data_erased.is_some()
+            || record.metadata_erased.is_some()
+            || matches!(record.subject, Some(Subject::Keyed(_)));
     }
 
     /// Collects the keyed hashes of a record's tags and data subject; false if one is not known, or there twice.

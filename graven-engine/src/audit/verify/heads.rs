@@ -133,6 +133,20 @@ impl<'a> Heads<'a> {
         Some(slot)
     }
 
+    /// Keyed hash of the name of a stream that was come across before.
+    pub(super) fn key(&mut self, name: &str, salt: Option<[u8; 16]>) -> Result<Option<Hash>> {
+        let fingerprint = self.fingerprint(name, b's');
+        if let Some(slot) = self.streams.get(&fingerprint) {
+            return Ok(Some(self.known[*slot as usize].key));
+        }
+        if let Some(salt) = salt {
+            return Ok(Some(leaf::name_key(&salt, name.as_bytes())));
+        }
+        let Some((sources, pending)) = &self.index else { return Ok(None) };
+        let salt = sources.stream_salt(pending, name)?;
+        Ok(salt.map(|salt| leaf::name_key(&salt, name.as_bytes())))
+    }
+
     /// What is known of a stream.
     pub(super) fn at(&mut self, slot: u32) -> &mut Known {
         &mut self.known[slot as usize]
