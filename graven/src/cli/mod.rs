@@ -28,6 +28,7 @@ mod serve;
 mod stats;
 mod stream;
 mod tail;
+mod verify;
 mod witness;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -104,6 +105,8 @@ enum Command {
     Backup(backup::Args),
     /// Make a store of a backup, or check a backup in place
     Restore(restore::Args),
+    /// Read everything in a stopped store and compare it with all that was stored and signed
+    Verify(verify::Args),
     /// Look at a journal that several nodes share, take it over, try a database out for it
     #[command(subcommand)]
     Journal(journal::Command),
@@ -153,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args),
+        Command::Verify(args) => verify::run(&args, &global),
         Command::Journal(command) => journal::run(&command, &global),
         Command::Audit(command) => audit::run(&command, &global),
         Command::Witness(command) => witness::run(&command, global.color),
