@@ -98,11 +98,13 @@ enum Wanted {
 impl Sealer {
     /// `dir`: of the audit tree's files; `genesis`: what stands before the log's first leaf.
     pub(super) fn new(shared: Arc<Shared>, control: Arc<ControlWriter>, dir: &Path, genesis: Hash) -> Sealer {
+        let path = dir.join("streams");
+        state::remove_leftover(&*shared.env.disk, &path);
         Sealer {
             shared,
             control,
             genesis,
-            path: dir.join("streams"),
+            path,
             bounds: Bounds { streams: limits::SEALED_STREAMS_MAX, room: Room::default() },
             work: Mutex::default(),
             standing: Mutex::default(),

@@ -53,6 +53,15 @@ pub(super) fn write(
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Removes what a crash left of a file that was being written. A disk that refuses says so when it matters.
+pub(super) fn remove_leftover(disk: &dyn Disk, path: &Path) {
+    if let Err(error) = disk.remove(&temporary_name(path))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "what a crash left beside this file cannot be removed");
+    }
+}
+
 /// Reads the file: the seal it says it is of, and the streams. The inner error says what is wrong with it.
 ///
 /// # Errors

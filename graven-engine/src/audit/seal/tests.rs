@@ -34,7 +34,11 @@ fn many_streams_are_sealed_in_several_steps_to_the_same_root() {
     let (store, sealer) = store_with(dir.path(), 100_000, 500);
     append(&store, 0..2_500);
     let seal = sealer.seal().unwrap();
-    assert_eq!((seal.size, seal.streams), (2_500, 2_500), "up to where the log ended when the first step began");
+    assert_eq!(
+        (seal.size, seal.streams),
+        (2_500, 2_500),
+        "up to where the log ended when the first step began"
+    );
     let steps = store.stream_info(&StreamName::new(AUDIT_STREAM).unwrap()).unwrap().last_revision.unwrap().0;
     assert!(steps >= 2, "{steps}");
     // One that reads all of it at once, and for itself, agrees.

@@ -62,6 +62,16 @@ fn the_file_of_another_log_and_one_of_another_length_are_left_aside() {
 }
 
 #[test]
+fn what_a_crash_left_beside_it_is_removed_and_the_file_is_not() {
+    let (_dir, path, _) = written(3);
+    let leftover = temporary_name(&path);
+    std::fs::write(&leftover, "half").unwrap();
+    remove_leftover(&RealDisk, &path);
+    remove_leftover(&RealDisk, &path);
+    assert!(path.exists() && !leftover.exists());
+}
+
+#[test]
 fn a_stream_that_stands_in_it_twice_is_noticed() {
     let (_dir, path, _) = written(2);
     let mut bytes = std::fs::read(&path).unwrap();
