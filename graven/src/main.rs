@@ -1,6 +1,7 @@
-//! `graven`: the one binary. The command line is in [`cli`], settings in [`config`], HTTP in [`server`], a
-//! witness for other people's logs in [`witness`].
+//! `graven`: the one binary. The command line is in [`cli`], settings in [`config`], HTTP in [`server`], bundles of
+//! evidence in [`audit`], a witness for other people's logs in [`witness`].
 
+mod audit;
 mod cli;
 mod config;
 mod server;
