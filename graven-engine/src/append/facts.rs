@@ -2,7 +2,7 @@
 
 use super::names::Slot;
 use super::prepare::Hashed;
-use crate::audit::{SubjectKeys, Tiles};
+use crate::audit::{Erasing, SubjectKeys, Tiles};
 use crate::index::{Hasher, Index, Item, StreamFrom, Term, TermQuery};
 use crate::log::Log;
 use crate::log::frame::Subject;
@@ -12,7 +12,7 @@ use graven_model::{
     AppendRequest, Code, Condition, Direction, Error, EventId, Kind, NewEvent, Position, Query, Result,
     StreamName,
 };
-use graven_proof::Hash;
+use graven_proof::{Hash, leaf};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) request: AppendRequest,
     pub(crate) kind: Kind,
     pub(crate) hashed: Vec<Hashed>,
+    /// Of the erasures under way when it was sealed.
+    pub(crate) generation: u64,
     /// Where the writer keeps the heads of the request's streams, in their order.
     pub(crate) slots: Vec<Slot>,
 }
@@ -85,6 +87,8 @@ impl Pending {
 
     /// Ends the batch being made.
     pub(crate) fn seal(&mut self) -> Arc<Vec<PendingEvent>> {
+        // A reader keeps the segment it read last, which may have been replaced by then.
+        *self.reader.get_mut() = None;
         let events = Arc::new(std::mem::take(&mut self.being_made));
         if !events.is_empty() {
             self.on_their_way.push_back((self.first, Arc::clone(&events)));
@@ -137,6 +141,7 @@ pub(crate) struct Sources {
     pub(crate) tiles: Arc<Tiles>,
     pub(crate) hasher: Arc<Hasher>,
     pub(crate) subjects: Arc<SubjectKeys>,
+    pub(crate) erasing: Arc<Erasing>,
     pub(crate) audit: Audit,
 }
 
@@ -178,7 +183,7 @@ impl Sources {
             #[cfg(feature = "measure-without-audit")]
             left_out: options.without_audit,
         };
-        Sources { log, index, tiles, hasher, subjects, audit }
+        Sources { log, index, tiles, hasher, subjects, erasing: Arc::default(), audit }
     }
 
     /// Looks at the event at a position.
@@ -337,11 +342,21 @@ impl Sources {
 
     /// The salt of a tag (or of a subject's tag name), kept with the first event that carries it.
     pub(crate) fn tag_salt(&self, pending: &Pending, tag: &str) -> Result<Option<[u8; 16]>> {
+        Ok(self.salted_tag(pending, tag)?.map(|(_, salt)| salt))
+    }
+
+    /// As [`Sources::tag_salt`], with the position of that event. A name that was erased has none, though it may still stand
+    /// somewhere.
+    pub(crate) fn salted_tag(&self, pending: &Pending, tag: &str) -> Result<Option<(u64, [u8; 16])>> {
         if !self.audit.is_on() {
             return Ok(None);
         }
         let query = TermQuery { items: vec![Item { tags: vec![self.hasher.tag(tag)], ..Item::default() }] };
-        self.scan_query(pending, &query, 0, |view| (view.tag_salt)(tag))
+        self.scan_query(pending, &query, 0, |view| {
+            let salt = (view.tag_salt)(tag)?;
+            let forgotten = self.erasing.is_forgotten(&leaf::name_key(&salt, tag.as_bytes()));
+            (!forgotten).then_some((view.place.position, salt))
+        })
     }
 
     /// The first event after a position that matches a query.

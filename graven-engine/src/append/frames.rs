@@ -10,6 +10,7 @@ use crate::stats::Tally;
 use graven_model::event::Kind;
 use graven_model::{Revision, ids};
 use graven_proof::Hash;
+use graven_proof::control::{Control, Erasure, Target};
 use graven_proof::leaf::{self, Leaf};
 use graven_proof::merkle::Frontier;
 use std::sync::Arc;
@@ -299,6 +300,10 @@ impl<'a> FrameWriter<'a> {
             hashes.push(hash);
             tile_roots.extend(self.chain.frontier.push_tiled(hash));
         }
+        if let Some(key) = erased_name(source.kind, &event.data) {
+            self.names.forget_tag(&key);
+            self.sources.erasing.forget_name(key);
+        }
         self.chain.last_leaf = hash;
         self.chain.position += 1;
         self.pending.push(PendingEvent {
@@ -354,6 +359,17 @@ impl<'a> FrameWriter<'a> {
         });
         self.sources.index.insert(entries);
         self.start
+    }
+}
+
+/// Keyed hash of the data subject whose name a record erases, if it does.
+pub(super) fn erased_name(kind: Kind, body: &[u8]) -> Option<Hash> {
+    if kind != Kind::Erasure {
+        return None;
+    }
+    match Control::decode(kind, body) {
+        Ok(Control::Erasure(Erasure { target: Target::Subject { subject_key }, .. })) => Some(subject_key),
+        _ => None,
     }
 }
 

@@ -202,6 +202,11 @@ impl Names {
         Ok(self.tags.get(tag).and_then(|(key, _)| *key))
     }
 
+    /// Forgets the tag or subject with this keyed hash: its next event gets a new salt.
+    pub(crate) fn forget_tag(&mut self, key: &Hash) {
+        self.tags.retain(|_, (known, _)| known.as_ref() != Some(key));
+    }
+
     /// Forgets an eighth of a full map, sparing what batches on their way use.
     fn make_room(&mut self) {
         let (max, durable) = (self.max, self.durable_batch);

@@ -54,6 +54,12 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether it begins a segment: a record of what is destroyed, so that everything it means stands in segments that
+    /// nobody writes to any more.
+    pub(crate) fn begins_segment(&self) -> bool {
+        matches!(self.source.kind, Kind::Erasure | Kind::Retention)
+    }
+
     /// Tells its caller that it was refused.
     pub(crate) fn refuse(self, error: &Error) {
         let _ = self.reply.send(Err(error.clone()));
@@ -114,7 +120,7 @@ pub(crate) fn prepare(
     }
     Ok(Prepared {
         operation,
-        source: Source { request, kind, hashed, slots: Vec::new() },
+        source: Source { request, kind, hashed, generation: 0, slots: Vec::new() },
         frame_bytes_max,
         reply,
     })

@@ -179,11 +179,11 @@ impl Queue {
         self.state.lock().bytes
     }
 
-    /// Moves what waits into a batch, in order, as long as it fits: `fits` is asked about the bytes of each. The batch
+    /// Moves what waits into a batch, in order, as long as it fits: `fits` is asked about each. The batch
     /// counts as unflushed until [`Queue::flushed`].
-    pub(super) fn take(&self, batch: &mut Vec<Prepared>, mut fits: impl FnMut(usize) -> bool) {
+    pub(super) fn take(&self, batch: &mut Vec<Prepared>, mut fits: impl FnMut(&Prepared) -> bool) {
         let mut state = self.state.lock();
-        while let Some(append) = state.waiting.pop_front_if(|append| fits(append.frame_bytes_max)) {
+        while let Some(append) = state.waiting.pop_front_if(|append| fits(append)) {
             state.bytes -= append.frame_bytes_max;
             state.unflushed = true;
             batch.push(append);

@@ -2,7 +2,7 @@
 //! writer and the index know.
 
 use super::facts::{Pending, Sources, subject_tag};
-use super::frames::Chain;
+use super::frames::{Chain, erased_name};
 use super::names::{Gate, Names};
 use crate::index::Entry;
 use crate::log::frame::{self, Header, Record, RecordHead, Subject};
@@ -297,6 +297,10 @@ fn replay_record(
         prev_global: chain.last_leaf,
     };
     let hash = leaf_of(record, &place, &tags).hash(scratch);
+    if let Some(key) = erased_name(record.kind, record.data) {
+        names.forget_tag(&key);
+        sources.erasing.forget_name(key);
+    }
     let head = names.at(slot);
     head.chain = Some((hash, stream_key));
     if record.kind == Kind::Tombstone {

@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::{Operation, Prepared, prepare};
 use crate::env::Entropy;
 use crate::journal::{Batch, Tail};
-use crate::log::{Edge, Placement};
+use crate::log::{Edge, Placement, segment};
 use crate::read::metadata::StreamMetadata;
 use bytes::Bytes;
 use graven_model::append::{Condition, Expected, StreamReceipt, StreamState, StreamWrite};
@@ -112,17 +112,23 @@ impl Writer {
         let begun = self.open.as_ref().map_or(0, |open| open.bytes_max);
         let log = &self.shared.sources.log;
         let mut bytes = 0;
-        queue.take(&mut appends, |next| {
+        let mut rolls = false;
+        queue.take(&mut appends, |append| {
+            let next = append.frame_bytes_max;
             let all = begun + bytes + next;
+            // Only where nothing is in flight may a segment begin.
+            let begins = append.begins_segment();
             let fits = (begun + bytes == 0 || all <= limits::BATCH_BYTES_MAX)
                 && (begun == 0 || !log.would_roll(all as u64))
-                && bytes + next <= bytes_max;
+                && bytes + next <= bytes_max
+                && (!begins || begun + bytes == 0 && bytes_max == usize::MAX);
             bytes += if fits { next } else { 0 };
+            rolls |= fits && begins;
             fits
         });
         let some = !appends.is_empty();
         if some {
-            match self.open(bytes) {
+            match self.open(bytes, rolls) {
                 Ok(mut open) => {
                     for append in appends.drain(..) {
                         let reply = self.apply(append, &mut open);
@@ -137,8 +143,9 @@ impl Writer {
         some
     }
 
-    /// The batch being made, with room for so many bytes more. One that is begun may wait for the disk.
-    fn open(&mut self, bytes: usize) -> Result<OpenBatch> {
+    /// The batch being made, with room for so many bytes more. One that is begun may wait for the disk; with `rolls` it begins
+    /// a segment.
+    fn open(&mut self, bytes: usize, rolls: bool) -> Result<OpenBatch> {
         if let Some(mut open) = self.open.take() {
             open.bytes_max += bytes;
             open.frames.reserve(bytes);
@@ -147,7 +154,7 @@ impl Writer {
         if let Some(error) = self.shared.refusal_when_poisoned() {
             return Err(error);
         }
-        let placement = self.find_room(bytes as u64).inspect_err(|error| {
+        let placement = self.find_room(bytes as u64, rolls).inspect_err(|error| {
             *self.shared.disk_full.lock() = Some(error.clone());
         })?;
         self.names.batch += 1;
@@ -173,7 +180,8 @@ impl Writer {
             let root = frames::seal(&mut self.chain, &mut frames, last);
             let tail = Tail { position: self.chain.position, checksum: self.chain.previous };
             self.chain.offset = placement.offset + frames.len() as u64;
-            if placement.roll.is_some() {
+            // A crash may have left a segment that was begun and has nothing in it.
+            if placement.offset == segment::HEADER_BYTES {
                 self.chain.segment_first = expected.position;
             }
             self.shared.sources.log.planned(expected.position, placement, frames.len() as u64, || {
@@ -194,7 +202,7 @@ impl Writer {
 
     /// Flushes the index if it is due and finds a place for at most `bytes` of frames. If either has to be done, nothing
     /// may be in flight.
-    fn find_room(&mut self, bytes: u64) -> Result<Placement> {
+    fn find_room(&mut self, bytes: u64, rolls: bool) -> Result<Placement> {
         if let Some(error) = self.shared.sources.index.failure().filter(|error| error.code == Code::DiskFull)
         {
             self.shared.sources.index.durable(self.shared.head());
@@ -207,7 +215,7 @@ impl Writer {
                 }
             })?;
         }
-        let placement = self.shared.sources.log.plan(bytes)?;
+        let placement = self.shared.sources.log.plan(bytes, rolls)?;
         if self.shared.disk_full.lock().take().is_some() {
             tracing::info!("space has returned; appends go on");
         }
@@ -262,6 +270,9 @@ impl Writer {
         skip: &[bool],
         open: &mut OpenBatch,
     ) -> Result<Receipt> {
+        if source.hashed.iter().any(|hashed| hashed.sealed) {
+            self.shared.sources.erasing.check_sealed(source.generation)?;
+        }
         let commit_time = self.shared.env.clock.now_us().max(self.chain.commit_time);
         let mut reopened = self.reopenings(operation, &source, skip)?;
         let mut undeleting = self.undeletings(&source, skip)?;
@@ -378,7 +389,7 @@ impl Writer {
         };
         let mut hashed = prepare::draw_seeds(&request, &mut self.entropy);
         prepare::hash(&request, &mut hashed);
-        Ok(Source { request, kind: Kind::Event, hashed, slots: Vec::new() })
+        Ok(Source { request, kind: Kind::Event, hashed, generation: 0, slots: Vec::new() })
     }
 }
 

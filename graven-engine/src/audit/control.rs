@@ -43,12 +43,21 @@ impl ControlWriter {
         self.append_body(control.kind(), control.event_type(), control.encode().into())
     }
 
+    /// [`ControlWriter::append`] under an id that the caller makes sure is not taken.
+    pub(super) fn append_as(&self, id: EventId, control: &Control) -> Result<Receipt> {
+        self.append_event(control.kind(), NewEvent::json(id, control.event_type(), control.encode()))
+    }
+
     /// [`ControlWriter::append`] of a body that is encoded.
     pub(crate) fn append_body(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
+        let id = EventId(self.entropy.lock().bytes());
+        self.append_event(kind, NewEvent::json(id, event_type, body))
+    }
+
+    fn append_event(&self, kind: Kind, event: NewEvent) -> Result<Receipt> {
         let path = self.path.get().ok_or_else(|| {
             Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it")
         })?;
-        let event = NewEvent::json(EventId(self.entropy.lock().bytes()), event_type, body);
         let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
         let (reply, receiver) = oneshot::channel();
         let audit = self.shared.sources.audit;

@@ -74,7 +74,7 @@ impl Journal for Alone {
                 "a journal without a store writes one segment only",
             ));
         }
-        match log.plan(bytes) {
+        match log.plan(bytes, false) {
             Ok(placement) => log.planned(batch.expected.position, placement, bytes, || self.origin.clone()),
             Err(error) => return Outcome::Unknown(error),
         }

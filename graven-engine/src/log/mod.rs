@@ -141,6 +141,16 @@ impl Log {
         self.dir.parent().unwrap_or(&self.dir)
     }
 
+    /// The store's directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
+    /// Identity of the log.
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.log_id
+    }
+
     /// Segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.read().clone()
@@ -188,16 +198,16 @@ impl Log {
     }
 
     /// Finds room for a batch of at most `bytes`. After this the commit of such a batch does not run out of space on
-    /// a file system that keeps written blocks.
+    /// a file system that keeps written blocks. `rolls`: it begins a segment, unless it would be the first of one anyway.
     ///
     /// # Errors
     /// [`Code::DiskFull`] or another I/O error; nothing has changed then.
-    pub(crate) fn plan(&self, bytes: u64) -> Result<Placement> {
+    pub(crate) fn plan(&self, bytes: u64, rolls: bool) -> Result<Placement> {
         let (used, capacity) = {
             let plan = self.plan.lock();
             (plan.used, plan.capacity)
         };
-        if used + bytes <= capacity {
+        if used + bytes <= capacity && (!rolls || used <= segment::HEADER_BYTES) {
             if used > capacity / 4 {
                 self.spare.want(self.segment_bytes);
             }

@@ -8,6 +8,7 @@ use super::frame::{self, Erase, Header, Record, RecordHead};
 use super::recovery::{self, From};
 use super::segment::{self, Places, Segment};
 use super::{Log, reader};
+use crate::append::log_tag;
 use crate::env::{DiskFile, Open, temporary_name};
 use graven_model::{Code, Error, Result};
 use std::path::Path;
@@ -35,7 +36,6 @@ impl Log {
     pub(crate) fn rewrite_segment(
         &self,
         first: u64,
-        log_tag: u32,
         erase: &mut dyn FnMut(u64, &Record<'_>) -> Erase,
     ) -> Result<Rewritten> {
         self.spare.settle();
@@ -49,7 +49,7 @@ impl Log {
         self.spare.check_room(bytes)?;
         let path = temporary_name(&old.path);
         let file = self.env.disk.open(&path, Open::Create).map_err(io)?;
-        let outcome = self.write_without(old, end, log_tag, Arc::clone(&file), erase);
+        let outcome = self.write_without(old, end, Arc::clone(&file), erase);
         let (events, places) = match outcome {
             Ok((events, places)) if events > 0 => (events, places),
             outcome => {
@@ -72,7 +72,6 @@ impl Log {
         &self,
         old: &Segment,
         end: u64,
-        log_tag: u32,
         file: Arc<dyn DiskFile>,
         erase: &mut dyn FnMut(u64, &Record<'_>) -> Erase,
     ) -> Result<(u64, Places)> {
@@ -80,7 +79,7 @@ impl Log {
         let mut events = 0;
         let begin =
             From { position: old.first(), offset: segment::HEADER_BYTES, previous: old.header.previous };
-        recovery::walk(self, log_tag, begin, &mut |header, frame, offset| {
+        recovery::walk(self, log_tag(self.log_id), begin, &mut |header, frame, offset| {
             if header.first >= end {
                 return Ok(false);
             }

@@ -29,6 +29,7 @@ use crate::node::Membership;
 use crate::store::open::{INDEX_DIR, Identity, LOG_DIR, Recovered, enter, open_over, read_identity};
 use crate::{Options, Store, StoreInfo};
 use bytes::Bytes;
+use graven_model::event::Kind;
 use graven_model::{Code, Error, EventId, Position, Result, Timestamp};
 use mark::Mark;
 pub(crate) use mark::NAME as MARK_FILE;
@@ -295,7 +296,9 @@ impl Replica {
         for (header, range) in frames {
             let length = u64::from(header.length);
             let chain = &mut self.chain;
-            let rolls = chain.position == 0 || !self.shared.sources.log.has_room(chain.offset, length);
+            let rolls = chain.position == 0
+                || !self.shared.sources.log.has_room(chain.offset, length)
+                || says_what_is_destroyed(header, &bytes[range.clone()]);
             if rolls {
                 chain.offset = segment::HEADER_BYTES;
                 chain.segment_first = header.first;
@@ -458,6 +461,16 @@ fn identify(env: &Env, dir: &Path, source: Option<&LogIdentity>) -> Result<(Iden
         .found(name(&LogIdentity::from(&identity))));
     }
     Ok((identity, mark))
+}
+
+/// Whether a frame is the record of an erasure or of retention. Such a one begins a segment in every copy, so that all it means
+/// stands in segments that are not written to any more.
+fn says_what_is_destroyed(header: &Header, frame: &[u8]) -> bool {
+    let body = frame.get(header.header_bytes() + frame::RECORD_HEAD_BYTES..);
+    header.count == 1
+        && body
+            .and_then(frame::Record::decode)
+            .is_some_and(|record| matches!(record.kind, Kind::Erasure | Kind::Retention))
 }
 
 fn missing_end(dir: &Path, expected: u64, found: u64) -> Error {

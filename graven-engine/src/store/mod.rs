@@ -12,7 +12,7 @@ use crate::append::{
     Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
-use crate::audit::{Trail, VerifyOptions, VerifyProgress, verify_open};
+use crate::audit::{Eraser, ErasureOutcome, ErasureRequest, HoldOn, Trail, VerifyOptions, VerifyProgress, verify_open};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
@@ -30,6 +30,7 @@ use graven_model::{
     StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
 use graven_proof::finding::Report;
+use graven_proof::control::Hold;
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
 use std::ops::ControlFlow;
@@ -51,6 +52,7 @@ struct Inner {
     identity: Identity,
     entropy: Mutex<Entropy>,
     trail: Trail,
+    eraser: Eraser,
     hold: outside::Hold,
     /// Those that serve the path.
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -104,6 +106,9 @@ impl Store {
         );
         let path = WritePath::new(Arc::clone(&shared), writer, Box::new(journal), true);
         let store = Store::over(shared, identity, entropy, trail, lock, None);
+        if let Err(error) = store.inner.eraser.finish(&store.inner.shared) {
+            tracing::error!(%error, "an erasure that was interrupted cannot be finished yet");
+        }
         store.inner.begin_writing(path);
         store.inner.trail.begin();
         Ok(store)
@@ -125,6 +130,7 @@ impl Store {
                 identity,
                 entropy: Mutex::new(entropy),
                 trail,
+                eraser: Eraser::default(),
                 hold: outside::Hold::default(),
                 threads: Mutex::default(),
                 node,
@@ -221,8 +227,14 @@ impl Store {
         let (reply, receiver) = oneshot::channel();
         let sources = &self.inner.shared.sources;
         let sealer = sources.subjects.sealer();
-        let prepared =
+        // Before a key is asked for.
+        let generation = sources.erasing.generation();
+        if sealer.is_some() {
+            sources.erasing.check(&request)?;
+        }
+        let mut prepared =
             prepare(operation, request, sources.audit, sealer, &self.inner.entropy, reply)?;
+        prepared.source.generation = generation;
         Ok((prepared, PendingAppend::new(receiver)))
     }
 
@@ -463,6 +475,54 @@ impl Store {
     /// [`Code::Corrupted`] with the file for damage, [`Code::KeysExposed`], [`Code::Io`]; the key may be there or not.
     pub fn destroy_subject_key(&self, subject: &str) -> Result<bool> {
         self.inner.shared.sources.subjects.destroy(subject)
+    }
+
+    /// Erases events: data, metadata, or the name of a data subject with everything known of it. What is meant is counted
+    /// first, and with `dry_run` that is all. Then the log says what is erased, by whom and why, in a record that is durable,
+    /// and under a checkpoint if the store has signed one before; only then it is destroyed: the subject's key, and the bytes,
+    /// by rewriting the segments they stand in. Events keep position, id, type and everything else their leaves are made of,
+    /// so every proof goes on holding; they are shown as erased. A request that is sent again gets the outcome of the first.
+    ///
+    /// Blocks for as long as reading and writing those segments takes. Appends and reads go on meanwhile, but for appends
+    /// about the same data subject: for a moment they are refused with [`Code::Unavailable`].
+    ///
+    /// # Errors
+    /// [`Code::LegalHold`] if a hold covers any of it; [`Code::NothingToErase`], [`Code::StreamNotFound`],
+    /// [`Code::EventNotFound`]; [`Code::InvalidErasure`] for a request that lacks something, and for events the store cannot do
+    /// without: those of streams whose names begin with `$`; [`Code::ErasureConflict`]: nothing was changed then.
+    /// [`Code::ErasureUnfinished`] once the record is in the log and something kept it from being carried out: the same
+    /// request sent again goes on, and so does the next start. Otherwise as [`Store::append`].
+    pub fn erase(&self, request: &ErasureRequest, dry_run: bool) -> Result<ErasureOutcome> {
+        let Inner { shared, trail, eraser, .. } = &*self.inner;
+        self.inner.path()?;
+        eraser.erase(shared, trail, request, dry_run)
+    }
+
+    /// The legal holds there are.
+    ///
+    /// # Errors
+    /// [`Code::Corrupted`], [`Code::Io`].
+    pub fn holds(&self) -> Result<Vec<Hold>> {
+        self.inner.eraser.holds(&self.inner.shared)
+    }
+
+    /// Begins a legal hold: what it covers is neither erased nor dropped until it ends. Answers with the position of its record.
+    ///
+    /// # Errors
+    /// [`Code::HoldConflict`] if there is one of this name; [`Code::StreamNotFound`], [`Code::NothingToErase`] for a stream or
+    /// subject without events; [`Code::InvalidErasure`] for a text that is not valid. Otherwise as [`Store::append`].
+    pub fn begin_hold(&self, id: &str, on: &HoldOn, reason: &str, decided_by: &str) -> Result<Position> {
+        let Inner { shared, trail, eraser, .. } = &*self.inner;
+        eraser.begin_hold(shared, trail, id, on, reason, decided_by)
+    }
+
+    /// Ends a legal hold. Answers with the position of the record.
+    ///
+    /// # Errors
+    /// [`Code::HoldConflict`] if there is none of this name; otherwise as [`Store::begin_hold`].
+    pub fn end_hold(&self, id: &str, reason: &str, decided_by: &str) -> Result<Position> {
+        let Inner { shared, trail, eraser, .. } = &*self.inner;
+        eraser.end_hold(shared, trail, id, reason, decided_by)
     }
 
     fn json_event(&self, event_type: &str, json: Bytes) -> NewEvent {

@@ -77,9 +77,7 @@ impl Written {
         let firsts: Vec<u64> = log.segments().iter().map(|segment| segment.first()).collect();
         let sealed = *firsts.last().unwrap();
         for first in &firsts[..firsts.len() - 1] {
-            let done = log
-                .rewrite_segment(*first, log_tag(self.log_id), &mut |position, _| third(position))
-                .unwrap();
+            let done = log.rewrite_segment(*first, &mut |position, _| third(position)).unwrap();
             assert!(done.events > 10 && done.bytes_freed > 10 * 8_900, "{done:?}");
         }
         let mut events = self.events.clone();
@@ -144,7 +142,7 @@ fn a_start_goes_on_from_an_index_that_ends_within_a_segment_that_was_rewritten()
     let written = Written { dir, log_id, events: Vec::new(), root };
     let log = written.log();
     for segment in log.segments().iter().rev().skip(1) {
-        log.rewrite_segment(segment.first(), log_tag(log_id), &mut |position, _| third(position)).unwrap();
+        log.rewrite_segment(segment.first(), &mut |position, _| third(position)).unwrap();
     }
     drop(log);
     // Without the newer index files a start begins where an older one ends.
@@ -185,7 +183,7 @@ fn who_reads_the_old_segment_reads_on_and_then_it_is_overwritten() {
     assert!(!reader.fetch(0, places[0]).unwrap().record().unwrap().data_erased.is_some());
     let old = Arc::clone(&segment.file);
     drop(segment);
-    log.rewrite_segment(0, log_tag(written.log_id), &mut |position, _| third(position)).unwrap();
+    log.rewrite_segment(0, &mut |position, _| third(position)).unwrap();
     let mut block = vec![0; 5_000];
     old.read_at(&mut block, 0).unwrap();
     assert!(block.iter().any(|byte| *byte != 0), "somebody reads it");
@@ -202,7 +200,7 @@ fn a_segment_nothing_is_erased_from_stays_as_it_is() {
     let path = &written.segments()[0];
     let before = std::fs::read(path).unwrap();
     let log = written.log();
-    let done = log.rewrite_segment(0, log_tag(written.log_id), &mut |_, _| Erase::default()).unwrap();
+    let done = log.rewrite_segment(0, &mut |_, _| Erase::default()).unwrap();
     assert_eq!(done, Rewritten::default());
     assert_eq!(std::fs::read(path).unwrap(), before);
     assert!(!temporary_name(path).exists());
@@ -213,7 +211,7 @@ fn the_segment_that_is_written_to_is_not_rewritten() {
     let written = written();
     let log = written.log();
     let last = log.segments().last().unwrap().first();
-    let error = log.rewrite_segment(last, log_tag(written.log_id), &mut |_, _| Erase::default()).unwrap_err();
+    let error = log.rewrite_segment(last, &mut |_, _| Erase::default()).unwrap_err();
     assert_eq!(error.code, Code::Internal);
 }
 
