@@ -111,7 +111,7 @@ impl Shared {
     pub(crate) fn refusal_when_poisoned(&self) -> Option<Error> {
         self.poisoned().map(|cause| match cause.code {
             // Nothing is wrong with what is here.
-            Code::NotTheWriter | Code::HistoryDiverged => cause,
+            Code::NotTheWriter | Code::HistoryDiverged | Code::VerificationFailed => cause,
             _ => Error::new(
                 Code::Poisoned,
                 format!("the store only reads since a write failed ({})", cause.message),

@@ -354,7 +354,16 @@ impl<'a> Walk<'a> {
             Keys::Known(Box::new(policy))
         };
         let file = self.dir.join(CHECKPOINTS_FILE);
-        let signed = SignedHeads::open(self.env, &file, origin, keys, brought, self.open.is_some(), report)?;
+        let signed = SignedHeads::open(
+            self.env,
+            &file,
+            origin,
+            keys,
+            brought,
+            self.open.is_some(),
+            if self.open.is_some() { self.begin.trusted_below } else { 0 },
+            report,
+        )?;
         report.trust = if signed.is_empty() { Trust::NoCheckpoints } else { trust };
         Ok(signed)
     }

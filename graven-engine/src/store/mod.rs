@@ -13,6 +13,7 @@ use crate::append::{
     prepare, seed,
 };
 use crate::audit::{Eraser, ErasureOutcome, ErasureRequest, HoldOn, Trail, VerifyOptions, VerifyProgress, verify_open};
+use crate::audit::{ScrubStatus, ScrubWork, Scrubber};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
@@ -54,6 +55,7 @@ struct Inner {
     trail: Trail,
     eraser: Eraser,
     hold: outside::Hold,
+    scrubber: Arc<Scrubber>,
     /// Those that serve the path.
     threads: Mutex<Vec<JoinHandle<()>>>,
     node: Option<Arc<Membership>>,
@@ -111,6 +113,9 @@ impl Store {
         }
         store.inner.begin_writing(path);
         store.inner.trail.begin();
+        if let Some(rate) = options.scrub_bytes_per_second {
+            store.inner.scrubber.begin(store.scrub_work(rate));
+        }
         Ok(store)
     }
 
@@ -130,6 +135,7 @@ impl Store {
                 identity,
                 entropy: Mutex::new(entropy),
                 trail,
+                scrubber: Arc::default(),
                 eraser: Eraser::default(),
                 hold: outside::Hold::default(),
                 threads: Mutex::default(),
@@ -553,6 +559,23 @@ impl Store {
         verify_open(shared, identity, keys, verify, progress)
     }
 
+    /// What the background verification did; nothing unless [`Options::scrub_bytes_per_second`] says so.
+    #[must_use]
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.inner.scrubber.status()
+    }
+
+    /// What the background verification works on.
+    pub(crate) fn scrub_work(&self, bytes_per_second: u64) -> ScrubWork {
+        let Inner { shared, identity, trail, .. } = &*self.inner;
+        ScrubWork {
+            shared: Arc::clone(shared),
+            identity: identity.clone(),
+            trail: trail.clone(),
+            bytes_per_second,
+        }
+    }
+
     /// Counts of events, streams and bytes.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -690,6 +713,7 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
         let left = self.node.as_ref().map_or(Ok(()), |node| node.leave());
+        self.scrubber.stop();
         self.trail.stop();
         if let Some(path) = self.path.get() {
             path.close();
@@ -705,6 +729,7 @@ impl Inner {
             return Err(Error::new(Code::Internal, "the writer ended with a panic; see the log"));
         }
         match self.shared.poisoned() {
+            Some(cause) if cause.code == Code::VerificationFailed => Err(cause),
             Some(cause) if !matches!(cause.code, Code::NotTheWriter | Code::HistoryDiverged) => {
                 Err(Error::new(
                     Code::Poisoned,

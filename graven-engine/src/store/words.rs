@@ -31,6 +31,9 @@ pub struct Options {
     /// Seal the heads of all streams into the log this often if there is anything new, and when the store is closed; only on
     /// demand by default.
     pub seal_interval: Option<Duration>,
+    /// Verify everything in the background, over and over, reading this much a second; not at all by default. After a finding
+    /// the store takes no more appends and goes on reading.
+    pub scrub_bytes_per_second: Option<u64>,
     /// Seal data and metadata of events that name a data subject under a key of that subject's own, kept in `subjects` in the
     /// keys directory: what is destroyed with the key is unreadable in every copy. The first event of a subject costs a flush of
     /// its own. What was sealed is opened by every read, whether this is set or not; off by default.
@@ -55,6 +58,7 @@ impl Default for Options {
             high_water: None,
             checkpoint_interval: None,
             seal_interval: None,
+            scrub_bytes_per_second: None,
             seal_subjects: false,
             #[cfg(feature = "measure-without-audit")]
             without_audit: false,

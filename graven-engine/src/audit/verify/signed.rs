@@ -59,6 +59,7 @@ pub(super) struct SignedHeads {
 
 impl SignedHeads {
     /// The checkpoints in a file, which may be missing, and `brought` besides. `growing`: more are added meanwhile.
+    /// Those in the file of a size up to `above` may be left out.
     pub(super) fn open(
         env: &Env,
         path: &Path,
@@ -66,6 +67,7 @@ impl SignedHeads {
         keys: Keys,
         mut brought: Vec<(SignedCheckpoint, String)>,
         growing: bool,
+        above: u64,
         report: &mut Report,
     ) -> Result<SignedHeads> {
         brought.sort_by_key(|(checkpoint, _)| checkpoint.unverified_head().size);
@@ -90,11 +92,30 @@ impl SignedHeads {
             last_size: None,
             growing,
         };
+        heads.next_block = heads.first_above(above)?;
         for (checkpoint, place) in brought {
             heads.brought.extend(heads.check(&checkpoint, place, report));
         }
         heads.advance(report)?;
         Ok(heads)
+    }
+
+    /// A block before which no checkpoint is larger than `size`. Sizes ascend, unless something is wrong.
+    fn first_above(&mut self, size: u64) -> Result<u64> {
+        let (mut low, mut high) = (0, if size == 0 { 0 } else { self.blocks });
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match Block::decode(self.block(middle)?) {
+                Some(block) if block.size > size => high = middle,
+                Some(block) if block.part + 1 == block.parts => low = middle + 1,
+                Some(block) if middle + u64::from(block.parts - block.part) < high => {
+                    low = middle + u64::from(block.parts - block.part);
+                }
+                // Everything from here on is looked at.
+                _ => break,
+            }
+        }
+        Ok(low)
     }
 
     /// Whether there are any at all.
