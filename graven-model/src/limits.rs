@@ -152,6 +152,9 @@ pub const ERASURE_POSITIONS_MAX: usize = 2_000;
 /// Bytes of each text in an erasure or a legal hold: ids, codes, names of those who decided. [`crate::Code::InvalidErasure`]
 pub const ERASURE_TEXT_BYTES_MAX: usize = 256;
 
+/// Checkpoints, and keys, that come with a wish to verify. [`crate::Code::BadRequest`]
+pub const VERIFY_TRUSTED_MAX: usize = 64;
+
 /// Text from outside, cut for an error message.
 #[must_use]
 pub fn shorten(text: &str) -> &str {

@@ -1,12 +1,17 @@
 //! `graven audit …`: the audit trail of a running server, asked and checked from outside. What a command says it has
 //! verified, it has verified itself, from what came over the socket and a key it was told.
 
+mod check;
 mod check_proof;
 mod checkpoint;
+mod complete;
+mod export;
 mod fetch;
 mod pin;
 mod prove;
+mod seal;
 mod trust;
+mod verify;
 
 use super::Global;
 use super::output::{table, text};
@@ -23,10 +28,22 @@ pub(crate) enum Command {
     Prove(prove::Args),
     /// Print the hashes that show the log of one size to begin with what it was at another
     Consistency(checkpoint::ConsistencyArgs),
+    /// Find out whether a stream is whole: from its leaves, the last seal and a key
+    Complete(complete::Args),
+    /// Write where every stream stands into the log, which it does by itself every minute while events come
+    Seal,
+    /// Have the server read and hash everything again, and compare it with all that was signed: exit code 7 after a finding
+    Verify(verify::Args),
+    /// Show what is signed, sealed and verified
+    Status,
     /// Keep the latest checkpoint in a file, and demand that it follows from the one kept before: exit code 7 if not
     Pin(pin::Args),
     /// Check offline that an event is in a log: a .tlog-proof, judged by the log's verifier key
     CheckProof(check_proof::Args),
+    /// Write evidence to take away: a stream, a range or everything, with all it takes to check it offline
+    Export(export::Args),
+    /// Check offline such a bundle, judged by the log's verifier key: exit code 7 if it does not hold
+    Check(check::Args),
 }
 
 /// Runs a subcommand.
@@ -36,8 +53,14 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
         Command::Keys(command) => checkpoint::keys(command, global),
         Command::Prove(args) => prove::run(args, global),
         Command::Consistency(args) => checkpoint::consistency(args, global),
+        Command::Complete(args) => complete::run(args, global),
+        Command::Seal => seal::run(global),
+        Command::Verify(args) => verify::run(args, global),
+        Command::Status => seal::status(global),
         Command::Pin(args) => pin::run(args, global),
         Command::CheckProof(args) => check_proof::run(args, global.output()),
+        Command::Export(args) => export::run(args, global),
+        Command::Check(args) => check::run(args, global.output()),
     }
 }
 

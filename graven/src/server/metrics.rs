@@ -1,13 +1,14 @@
 //! What the server counts, and `GET /metrics`. No stream name ever becomes a label.
 
 use super::App;
+use super::audit::gauges::AuditGauges;
 use super::node::{Place, SINGLE};
 use super::problem::Answer;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::IntoResponse;
 use graven_engine::node::Role;
-use graven_model::{Code, Error, Receipt};
+use graven_model::{Code, Error, Receipt, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -61,6 +62,7 @@ pub(super) struct Metrics {
     lag_events: Gauge,
     lag_seconds: Gauge<f64, AtomicU64>,
     journal_reachable: Gauge,
+    pub(super) audit: AuditGauges,
 }
 
 impl Metrics {
@@ -127,8 +129,10 @@ impl Metrics {
         );
         let refused = Family::<CodeLabels, Counter>::default();
         registry.register("http_refusals", "Requests answered with an error, by its code", refused.clone());
+        let audit = AuditGauges::new(&mut registry);
         Metrics {
             registry,
+            audit,
             requests,
             durations,
             refused,
@@ -261,8 +265,16 @@ fn class(status: u16) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "metrics",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
-    let info = app.read(|store| Ok((store.info(), store.health()))).await;
-    if let Ok((info, health)) = &info {
+    let info = app
+        .read(|store| {
+            let trail = store.trail();
+            let sealed = trail.last_seal().unwrap_or_default();
+            Ok((store.info(), store.health(), trail.latest_stored(), sealed))
+        })
+        .await;
+    if let Ok((info, health, latest, sealed)) = &info {
+        let now = Timestamp::from_micros(app.env.clock.now_us());
+        app.metrics.audit.stand(latest.as_ref(), sealed.as_ref(), now);
         let metrics = &app.metrics;
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&metrics.head, info.head.0);

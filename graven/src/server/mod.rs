@@ -46,6 +46,7 @@ pub(crate) use serve::{Ending, Server, accept, check_address, is_of_one_connecti
 pub(crate) use socket::PatientSocket;
 
 use answer_room::AnswerRoom;
+use audit::verification::Verification;
 use graven_engine::Store;
 use graven_engine::env::{Entropy, Env};
 use graven_model::{Code, Error, EventId, Result, limits};
@@ -123,6 +124,7 @@ struct App {
     reads: Semaphore,
     /// Threads that wait for a checkpoint.
     signs: Semaphore,
+    verification: Arc<Verification>,
     pace: Pace,
     /// Room for answers that wait for their readers.
     answers: AnswerRoom,
@@ -146,6 +148,7 @@ impl App {
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
             reads: Semaphore::new(READS_MAX),
             signs: Semaphore::new(SIGNS_MAX),
+            verification: Arc::default(),
             pace: Pace::new(),
             answers: AnswerRoom::new(),
             stopping,

@@ -1,14 +1,19 @@
 //! The audit trail over HTTP: everything under `/audit`.
 //!
 //! [`checkpoints`] and [`tiles`] are laid out as C2SP tlog-tiles has it, so that tools for transparency logs read the log as it is; [`proofs`]
-//! answers single questions, [`receipt`] adds a proof to an append.
+//! answers single questions, [`receipt`] adds a proof to an append, [`seal`]
+//! and [`verification`] are what the log has done to it, [`status`] says how it all stands.
 //! Nothing here decides whether a proof holds: that is for whoever asked.
 
 pub(super) mod checkpoints;
+pub(super) mod gauges;
 pub(super) mod proofs;
 pub(super) mod receipt;
+pub(super) mod seal;
 mod shapes;
+pub(super) mod status;
 pub(super) mod tiles;
+pub(super) mod verification;
 
 use super::{App, blocking};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};

@@ -66,3 +66,145 @@ pub(in crate::server) struct AuditConsistency {
     /// The hashes, in base64
     pub(super) hashes: Vec<String>,
 }
+
+/// Body of a seal: an empty object.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct AuditSealRequest {}
+
+/// A record of the log that says where every stream stood.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditSeal {
+    /// Position of the record
+    pub(super) position: u64,
+    /// It covers the positions below this
+    pub(super) size: u64,
+    /// Streams it covers
+    pub(super) streams: u64,
+    /// Root over their heads, hexadecimal
+    pub(super) root: String,
+}
+
+/// What came of a seal.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditSealed {
+    pub(super) seal: AuditSeal,
+    /// A checkpoint that covers it: a signed note
+    pub(super) checkpoint: String,
+}
+
+/// Where a stream stood at a seal.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditStreamHead {
+    /// As many events as it ever had
+    pub(super) next_revision: u64,
+    pub(super) first_position: u64,
+    pub(super) last_position: u64,
+    /// Hash of its last event's leaf, hexadecimal
+    pub(super) last_leaf_hash: String,
+    /// It ended and takes no more events
+    pub(super) tombstoned: bool,
+}
+
+/// Where a stream stood at the last seal, and what proves it.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditCompleteness {
+    pub(super) stream: String,
+    /// Keyed hash of its name, as its leaves have it, hexadecimal
+    pub(super) stream_key: String,
+    /// Salt of the name: HMAC-SHA256(salt, name) is the key
+    #[schema(content_encoding = "base64")]
+    pub(super) name_salt: String,
+    pub(super) seal: AuditSeal,
+    /// That the seal is in the log: a C2SP tlog-proof that brings its leaf along as extra data
+    pub(super) seal_proof: String,
+    #[schema(required = true)]
+    pub(super) head: Option<AuditStreamHead>,
+    /// Path from the seal's root to the stream; its form stands in `docs/format.md`
+    #[schema(content_encoding = "base64")]
+    pub(super) path: String,
+}
+
+/// What to verify, and against whose word; an empty object for everything.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditVerify {
+    /// First position; the beginning if absent
+    #[schema(nullable = false)]
+    from: Option<u64>,
+    /// Position to stop before; the end if absent
+    #[schema(nullable = false)]
+    to: Option<u64>,
+    /// Checkpoints from elsewhere that the log has to agree with
+    #[schema(nullable = false)]
+    checkpoints: Option<Vec<String>>,
+    /// Keys to check signatures with, instead of those of the log
+    #[schema(nullable = false)]
+    vkeys: Option<Vec<String>>,
+    /// Events under no checkpoint are a finding
+    #[schema(nullable = false, default = false)]
+    strict: Option<bool>,
+}
+
+/// How verification stands.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditVerification {
+    /// The one that runs; null if none does
+    #[schema(required = true)]
+    pub(super) running: Option<AuditVerificationRunning>,
+    /// The last one since the server started; null if there was none
+    #[schema(required = true)]
+    pub(super) last: Option<AuditVerificationEnded>,
+}
+
+/// A verification that runs.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditVerificationRunning {
+    #[schema(format = DateTime)]
+    pub(super) begun_at: String,
+    /// Everything below was checked
+    pub(super) position: u64,
+    /// Position to stop before
+    #[schema(required = true)]
+    pub(super) to: Option<u64>,
+    /// Bytes of the log that were read
+    pub(super) bytes: u64,
+    /// Bytes of the log there are
+    pub(super) bytes_total: u64,
+    pub(super) findings: u64,
+}
+
+/// A verification that ended.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditVerificationEnded {
+    #[schema(format = DateTime)]
+    pub(super) begun_at: String,
+    #[schema(format = DateTime)]
+    pub(super) ended_at: String,
+    /// The report, as `graven verify` prints it; null if it did not come to its end. `first` in it is the finding that counts,
+    /// absent if nothing is wrong
+    #[schema(required = true, value_type = Option<Object>)]
+    pub(super) report: Option<serde_json::Value>,
+    /// Why it did not come to its end
+    #[schema(required = true)]
+    pub(super) error: Option<String>,
+}
+
+/// Where signing, sealing and verifying stand.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditStatus {
+    /// First line of the log's checkpoints, and name of its keys
+    pub(super) origin: String,
+    /// Events in the log
+    pub(super) head: u64,
+    /// The newest checkpoint; null before the first
+    #[schema(required = true)]
+    pub(super) checkpoint: Option<AuditCheckpoint>,
+    /// Events it does not cover
+    pub(super) unsigned: u64,
+    /// The newest seal; null before the first
+    #[schema(required = true)]
+    pub(super) seal: Option<AuditSeal>,
+    pub(super) verification: AuditVerification,
+}

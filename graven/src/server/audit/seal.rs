@@ -1,0 +1,100 @@
+//! `POST /audit/seal`, `GET /audit/streams/{stream}/completeness`: where every stream stands, and what proves that one is whole.
+
+use super::proofs::{behind, make_proof};
+use super::{base64, shapes};
+use crate::server::media::BodyType;
+use crate::server::path::PathParams;
+use crate::server::problem::Answer;
+use crate::server::query_params::QueryParams;
+use crate::server::{App, append, append_body, body, schema};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use graven_engine::audit::Sealed;
+use graven_proof::control::hex;
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealBody {}
+
+/// Seal
+///
+/// Writes the root over the heads of all streams into the log, as it does by itself every minute while events come, and signs a checkpoint
+/// that covers it. Does nothing but answer with the last seal if nothing came since.
+#[utoipa::path(post, path = "/audit/seal", tag = "audit", operation_id = "audit_seal",
+    request_body = shapes::AuditSealRequest,
+    responses((status = 200, description = "The newest seal", body = shapes::AuditSealed),
+        (status = 415, response = schema::ProblemResponse),
+        (status = 421, response = schema::ProblemResponse),
+        (status = 503, response = schema::ProblemResponse)))]
+pub(in crate::server) async fn seal(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    if let Err(error) = append::check_plain(query.as_deref(), &headers, &[BodyType::Json]) {
+        return append::refuse_unread(body, error).await;
+    }
+    let held = body::read(&app, body).await?;
+    let SealBody {} = append_body::parse(&held.bytes)?;
+    let sealed = app.sign(|trail| {
+        let seal = trail.seal()?;
+        let checkpoint = trail.checkpoint(behind(seal.position)?)?;
+        Ok(shapes::AuditSealed { seal: shown(&seal), checkpoint: checkpoint.to_string() })
+    });
+    Ok(Json(sealed.await?).into_response())
+}
+
+/// A seal as it is shown.
+pub(super) fn shown(seal: &Sealed) -> shapes::AuditSeal {
+    shapes::AuditSeal {
+        position: seal.position,
+        size: seal.size,
+        streams: seal.streams,
+        root: hex::encode(&seal.root),
+    }
+}
+
+/// Completeness
+///
+/// Where a stream stood at the last seal, and what proves it: the seal's own leaf with a proof that it is in the log, and the path from its
+/// root to the stream. Whoever has the stream's leaves below the seal's size knows then that none is missing.
+#[utoipa::path(get, path = "/audit/streams/{stream}/completeness", tag = "audit", operation_id = "audit_completeness",
+    params(("stream" = String, Path, description = "Stream name, percent-encoded")),
+    responses((status = 200, description = "The proof", body = shapes::AuditCompleteness),
+        (status = 400, response = schema::ProblemResponse),
+        (status = 404, response = schema::ProblemResponse),
+        (status = 409, response = schema::ProblemResponse)))]
+pub(in crate::server) async fn completeness(
+    State(app): State<Arc<App>>,
+    path: PathParams,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    QueryParams::parse(query.as_deref())?.finish()?;
+    let stream = path.stream()?;
+    let proven = app.sign(move |trail| {
+        let whole = trail.completeness(&stream)?;
+        let proof = make_proof(trail, whole.seal.position, None, true)?;
+        Ok(shapes::AuditCompleteness {
+            stream: stream.as_str().to_owned(),
+            stream_key: hex::encode(&whole.stream_key),
+            name_salt: base64(&whole.name_salt),
+            seal: shown(&whole.seal),
+            seal_proof: proof.to_string(),
+            head: whole.head.map(|head| shapes::AuditStreamHead {
+                next_revision: head.next_version,
+                first_position: head.first_position,
+                last_position: head.last_position,
+                last_leaf_hash: hex::encode(&head.head),
+                tombstoned: head.tombstoned,
+            }),
+            path: base64(&whole.proof.encode()),
+        })
+    });
+    Ok(Json(proven.await?).into_response())
+}
