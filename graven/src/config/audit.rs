@@ -16,6 +16,8 @@ pub(crate) struct AuditConfig {
     checkpoint_interval: Duration,
     /// Pause between two seals; zero seals on demand alone.
     seal_interval: Duration,
+    /// Payloads of data subjects are sealed.
+    seal_subjects: bool,
 }
 
 impl Default for AuditConfig {
@@ -25,6 +27,7 @@ impl Default for AuditConfig {
             high_water: None,
             checkpoint_interval: Duration::from_secs(1),
             seal_interval: Duration::from_secs(60),
+            seal_subjects: true,
         }
     }
 }
@@ -66,9 +69,24 @@ impl AuditConfig {
         Ok(())
     }
 
-    /// The same options for a store whose keys lie where these settings say, which signs and seals only when it is told to.
+    /// Takes whether payloads of data subjects are sealed.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(super) fn set_seal_subjects(&mut self, text: &str) -> Result<(), String> {
+        self.seal_subjects = text.parse().map_err(|_| "true or false".to_owned())?;
+        Ok(())
+    }
+
+    /// The same options for a store whose keys lie where these settings say, which signs and seals only when it is told to. What
+    /// it takes about data subjects is sealed under their keys.
     pub(crate) fn keys_of(&self, options: Options) -> Options {
-        Options { keys_dir: self.keys.clone(), high_water: self.high_water.clone(), ..options }
+        Options {
+            keys_dir: self.keys.clone(),
+            high_water: self.high_water.clone(),
+            seal_subjects: self.seal_subjects,
+            ..options
+        }
     }
 
     /// The same options for a store that signs and seals by itself.
@@ -122,5 +140,17 @@ mod tests {
             assert!(audit.set_checkpoint_interval(bad).is_err(), "{bad}");
         }
         assert!(audit.set_keys("").is_err() && audit.set_high_water("").is_err());
+    }
+
+    #[test]
+    fn payloads_of_data_subjects_are_sealed_unless_told_otherwise() {
+        let mut audit = AuditConfig::default();
+        assert!(
+            audit.running(Options::default()).seal_subjects
+                && audit.keys_of(Options::default()).seal_subjects
+        );
+        audit.set_seal_subjects("false").unwrap();
+        assert!(!audit.running(Options::default()).seal_subjects);
+        assert!(audit.set_seal_subjects("yes").is_err());
     }
 }

@@ -140,6 +140,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         apply: |config, text| config.audit.set_checkpoint_interval(text),
     },
     Setting { key: "audit.seal_interval", apply: |config, text| config.audit.set_seal_interval(text) },
+    Setting { key: "audit.seal_subjects", apply: |config, text| config.audit.set_seal_subjects(text) },
     Setting {
         key: "log.level",
         apply: |config, text| {

@@ -33,6 +33,35 @@ macro_rules! laws {
             )*)*
         }
 
+        /// Every event is about somebody, and its payload is sealed.
+        mod sealed_in_process {
+            $($(
+                #[test]
+                fn $law() {
+                    let directory = tempfile::tempdir().expect("a temporary directory");
+                    let options = super::Options { seal_subjects: true, ..super::Options::small() };
+                    let store = super::Store::open(directory.path(), options).expect("a new store");
+                    super::laws::SUBJECT.set(Some("anna"));
+                    super::hold(super::laws::$room::$law(store));
+                }
+            )*)*
+        }
+
+        /// And over the network, where payloads of data subjects are sealed by default.
+        mod sealed_over_the_network {
+            $($(
+                #[test]
+                fn $law() {
+                    let server = super::Server::start();
+                    super::laws::SUBJECT.set(Some("anna"));
+                    super::hold(async {
+                        let client = super::Client::connect(server.url()).await.expect("the server is there");
+                        super::laws::$room::$law(client).await;
+                    });
+                }
+            )*)*
+        }
+
         mod over_the_network {
             $($(
                 #[test]

@@ -11,6 +11,7 @@ use graven_client::model::{
     AppendRequest, Error, EventId, Expected, FailedCheck, NewEvent, ReadRequest, Receipt, Start, StoredEvent,
     StreamName,
 };
+use std::cell::Cell;
 
 pub(crate) fn name(stream: &str) -> StreamName {
     StreamName::new(stream).expect("a valid name")
@@ -22,8 +23,16 @@ pub(crate) fn id(number: u64) -> EventId {
     EventId(id)
 }
 
+thread_local! {
+    /// Whom the events of this thread's law are about.
+    pub(crate) static SUBJECT: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
 pub(crate) fn event(number: u64, event_type: &str) -> NewEvent {
-    NewEvent::json(id(number), event_type, format!("{{\"n\":{number}}}"))
+    NewEvent {
+        data_subject: SUBJECT.get().map(Into::into),
+        ..NewEvent::json(id(number), event_type, format!("{{\"n\":{number}}}"))
+    }
 }
 
 /// Appends one event and expects that to succeed.
