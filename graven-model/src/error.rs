@@ -183,6 +183,8 @@ codes! {
     WrongKey = 1706 "wrong-key" 409 exit 2: "use the keys directory of this log";
     /// There are more streams than one seal covers.
     TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
+    /// The log's keys change only with the signature of its root key.
+    RootKeyRequired = 1708 "root-key-required" 403 exit 5: "give the root key whose public half is in the keys directory";
     /// The stream is newer than the last seal, or nothing was sealed yet: nothing can be proven of the whole of it.
     NotSealedYet = 1710 "not-sealed-yet" 409 exit 6 retryable: "seal the store, or wait for its next seal";
 

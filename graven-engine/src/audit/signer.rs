@@ -7,6 +7,7 @@
 use super::checkpoints::{AppendError, CheckpointLog, StoredCheckpoint};
 use super::high_water::HighWater;
 use super::keys::Keys;
+use super::rotation;
 use crate::append::{Shared, hex};
 use graven_model::{Code, Error, Result, Timestamp};
 use graven_proof::checkpoint::SignedCheckpoint;
@@ -85,11 +86,7 @@ impl Signer {
         if let Some(latest) = self.latest.read().as_ref().filter(|latest| enough(latest)) {
             return Ok(latest.clone());
         }
-        state.may_go_on()?;
-        if let Some(error) = self.shared.refusal_when_poisoned() {
-            return Err(error);
-        }
-        self.confirm(&mut state)?;
+        self.make_ready(&mut state)?;
         let (size, root) = self.shared.root();
         if size < at_least {
             return Err(not_reached(at_least, size));
@@ -103,6 +100,18 @@ impl Signer {
             }
         }
         self.hand_out(&mut state)
+    }
+
+    /// Makes sure that what is signed next follows from what was signed before.
+    ///
+    /// # Errors
+    /// [`Code::Closed`], [`Code::Poisoned`]; those of [`Signer::confirm`].
+    pub(super) fn make_ready(&self, state: &mut State) -> Result<()> {
+        state.may_go_on()?;
+        match self.shared.refusal_when_poisoned() {
+            Some(error) => Err(error),
+            None => self.confirm(state),
+        }
     }
 
     /// All keys; makes the first one if there is none yet.
@@ -164,6 +173,7 @@ impl Signer {
         if state.confirmed {
             return Ok(());
         }
+        rotation::settle(&self.shared, &mut state.keys)?;
         for (stored, path) in [(state.mark.mark(), state.mark.path()), (state.last.as_ref(), self.log.path())]
         {
             let Some(stored) = stored else { continue };
@@ -253,7 +263,7 @@ impl Signer {
 
 impl State {
     /// Makes the log's first key if it has none yet.
-    fn expect_key(&mut self) -> Result<()> {
+    pub(super) fn expect_key(&mut self) -> Result<()> {
         if !self.keys.signing().is_empty() {
             return Ok(());
         }

@@ -341,6 +341,10 @@ impl Trail {
 }
 
 impl Inner {
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
     pub(super) fn seal_if_due(&self) -> Result<()> {
         self.sealer.seal_if_due()
     }
