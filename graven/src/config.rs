@@ -4,11 +4,13 @@
 //! and the documentation all read it. A key nobody knows is an error that names the nearest one. No file is read
 //! unless it is named.
 
+pub(crate) mod anchor;
 pub(crate) mod audit;
 pub(crate) mod journal;
 pub(crate) mod settings;
 pub(crate) mod units;
 
+use anchor::AnchorConfig;
 use audit::AuditConfig;
 use graven_engine::Options;
 use graven_model::{Code, Error, Result};
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) journal: JournalConfig,
     /// The audit trail.
     pub(crate) audit: AuditConfig,
+    /// Witnesses and timestamps.
+    pub(crate) anchor: AnchorConfig,
     /// Directives of `tracing_subscriber::EnvFilter`.
     pub(crate) log_level: String,
     /// How log lines look.
@@ -71,6 +75,7 @@ impl Default for Config {
             free_bytes_reserve: options.free_bytes_reserve,
             journal: JournalConfig::default(),
             audit: AuditConfig::default(),
+            anchor: AnchorConfig::default(),
             log_level: "info".into(),
             log_format: LogFormat::Text,
         }

@@ -3,7 +3,7 @@
 use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run, target_dir};
 use crate::steps::Steps;
-use crate::{fuzz, house, postgres, soak};
+use crate::{fuzz, house, openssl, postgres, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -18,6 +18,7 @@ pub(crate) fn test() -> Result<()> {
     let mut steps = Steps::begin();
     steps.run("tools", tools);
     steps.run("PostgreSQL", postgres::install);
+    steps.run("OpenSSL", openssl::install);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
     steps.run("proofs beside other people's code", || run(cargo(ORACLES).arg(target_dir())));

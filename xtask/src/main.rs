@@ -5,6 +5,7 @@ mod check;
 mod fuzz;
 mod house;
 mod openapi;
+mod openssl;
 mod postgres;
 mod proto;
 mod shell;

@@ -5,7 +5,7 @@ use super::node;
 use super::output::Color;
 use super::runtime;
 use crate::config::{Config, units::show_count};
-use crate::server::{Ending, ServeOptions, Server};
+use crate::server::{AnchorSettings, Anchors, Ending, ServeOptions, Server};
 use graven_engine::Store;
 use graven_engine::node::Role;
 use graven_model::{Code, Error, Result};
@@ -22,6 +22,37 @@ pub(crate) struct ServeArgs {
     settings: SettingArgs,
     #[command(flatten)]
     journal: JournalArgs,
+    #[command(flatten)]
+    anchor: AnchorArgs,
+}
+
+/// Flags of evidence from outside.
+#[derive(clap::Args)]
+struct AnchorArgs {
+    /// Witnesses that cosign checkpoints, and the quorum of them, in a policy file (C2SP tlog-policy)
+    #[arg(long, value_name = "FILE")]
+    witness_policy: Option<String>,
+    /// What happens while witnesses cannot be reached: block, queue or drop
+    #[arg(long, value_name = "MODE")]
+    witness_mode: Option<String>,
+    /// Timestamp authority (RFC 3161) that stamps checkpoints
+    #[arg(long, value_name = "URL")]
+    timestamp_url: Option<String>,
+    /// Pause between two timestamps
+    #[arg(long, value_name = "DURATION")]
+    timestamp_interval: Option<String>,
+}
+
+impl AnchorArgs {
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let texts = [
+            ("audit.witness_policy", &self.witness_policy),
+            ("audit.witness_mode", &self.witness_mode),
+            ("audit.timestamp_url", &self.timestamp_url),
+            ("audit.timestamp_interval", &self.timestamp_interval),
+        ];
+        texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))).collect()
+    }
 }
 
 /// Flags of a journal that several nodes share.
@@ -137,7 +168,7 @@ impl SettingArgs {
 
 /// Serves a directory.
 pub(crate) fn serve(args: &ServeArgs, color: Color) -> anyhow::Result<()> {
-    let config = args.settings.load_with(Config::default(), args.journal.flags())?;
+    let config = args.settings.load_with(Config::default(), [args.journal.flags(), args.anchor.flags()].concat())?;
     run(&config, color, |_, _| String::new())
 }
 
@@ -163,6 +194,8 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
             .expected("--data DIR, GRAVEN_DATA or data in --config")
     })?;
     check_listen(config)?;
+    let anchors = config.anchor.settings()?;
+    anchors.check()?;
     runtime::log(config, color);
     let runtime = runtime::build()?;
     let options = ServeOptions {
@@ -190,7 +223,7 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
     })?;
     say_key(&store);
     say_ready(&store, data, server.address(), &more(config, server.address()));
-    let store = serve_stores(config, data, &runtime, &mut server, store, &stop)?;
+    let store = serve_stores(config, data, &runtime, &mut server, store, &anchors, &stop)?;
     let health = store.health();
     let closed = store.close();
     match health {
@@ -207,10 +240,23 @@ fn serve_stores(
     runtime: &tokio::runtime::Runtime,
     server: &mut Server,
     mut store: Store,
+    settings: &AnchorSettings,
     stop: &watch::Receiver<bool>,
 ) -> anyhow::Result<Store> {
     loop {
+        let anchors = match Anchors::start(settings, data, Box::new(store.clone())) {
+            Ok(anchors) => anchors,
+            Err(error) => {
+                let _ = store.close();
+                return Err(error.into());
+            }
+        };
+        server.show(anchors.as_ref().map(Anchors::view));
         let served = runtime.block_on(server.serve(store.clone(), ending(stop.clone(), store.watch_role())));
+        server.show(None);
+        if let Some(anchors) = anchors {
+            anchors.stop();
+        }
         if !matches!(served, Ok(Ending::Reopen)) {
             // What broke the serving off is told before what closing says.
             if let Err(error) = served {

@@ -142,6 +142,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: "audit.seal_interval", apply: |config, text| config.audit.set_seal_interval(text) },
     Setting { key: "audit.seal_subjects", apply: |config, text| config.audit.set_seal_subjects(text) },
     Setting {
+    Setting { key: "audit.witness_policy", apply: |config, text| config.anchor.set_policy(text) },
+    Setting { key: "audit.witness_mode", apply: |config, text| config.anchor.set_mode(text) },
+    Setting { key: "audit.witness_patience", apply: |config, text| config.anchor.set_patience(text) },
+    Setting { key: "audit.witness_interval", apply: |config, text| config.anchor.set_interval(text) },
+    Setting { key: "audit.timestamp_url", apply: |config, text| config.anchor.set_timestamp_url(text) },
+    Setting {
+        key: "audit.timestamp_interval",
+        apply: |config, text| config.anchor.set_timestamp_interval(text),
+    },
         key: "log.level",
         apply: |config, text| {
             tracing_subscriber::EnvFilter::from_str(text)

@@ -1,6 +1,8 @@
 //! What the server counts, and `GET /metrics`. No stream name ever becomes a label.
 
 use super::App;
+use super::anchor::Report;
+use super::anchor::answer::report;
 use super::audit::gauges::AuditGauges;
 use super::node::{Place, SINGLE};
 use super::problem::Answer;
@@ -63,6 +65,10 @@ pub(super) struct Metrics {
     lag_seconds: Gauge<f64, AtomicU64>,
     journal_reachable: Gauge,
     pub(super) audit: AuditGauges,
+    witnessed: Gauge,
+    unwitnessed_seconds: Gauge,
+    failing_witnesses: Gauge,
+    timestamped: Gauge,
 }
 
 impl Metrics {
@@ -93,6 +99,17 @@ impl Metrics {
         let lag_events = gauge("node_lag", "Events of the journal that are missing here", events());
         let journal_reachable =
             gauge("journal_reachable", "1 if the journal answers, 0 while it does not", None);
+        let witnessed =
+            gauge("anchor_witnessed", "Events that a quorum of witnesses vouches for", events());
+        let unwitnessed_seconds = gauge(
+            "anchor_unwitnessed",
+            "How long there have been events without a quorum of witnesses",
+            Some(Unit::Seconds),
+        );
+        let failing_witnesses =
+            gauge("anchor_failing_witnesses", "Witnesses whose last answer was none or a refusal", None);
+        let timestamped =
+            gauge("anchor_timestamped", "Events that a timestamp authority vouches for", events());
         let roles = Family::<RoleLabels, Gauge>::default();
         registry.register("node_role", "1 for the part this node has, 0 for the others", roles.clone());
         let lag_seconds = Gauge::<f64, AtomicU64>::default();
@@ -155,6 +172,10 @@ impl Metrics {
             lag_events,
             lag_seconds,
             journal_reachable,
+            witnessed,
+            unwitnessed_seconds,
+            failing_witnesses,
+            timestamped,
         }
     }
 
@@ -178,6 +199,16 @@ impl Metrics {
         self.lag_events.set(i64::try_from(place.lag_events()).unwrap_or(i64::MAX));
         self.lag_seconds.set(place.lag_seconds().unwrap_or(-1.0));
         self.journal_reachable.set(i64::from(place.trouble().is_none()));
+    }
+
+    /// Takes note of what outsiders vouch for.
+    fn anchored(&self, report: &Report) {
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.witnessed, report.witnessed);
+        set(&self.unwitnessed_seconds, report.unwitnessed_seconds);
+        let failing = report.witnesses.iter().filter(|witness| witness.error.is_some()).count();
+        set(&self.failing_witnesses, failing as u64);
+        set(&self.timestamped, report.timestamp.as_ref().map_or(0, |timestamp| timestamp.size));
     }
 
     /// Counts an accepted append.
@@ -286,6 +317,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
         set(&metrics.bodies_held, (app.options.bodies_bytes_max - app.bodies.available_permits()) as u64);
     }
     app.metrics.stands(&Place::of(&app));
+    app.metrics.anchored(&report(&app));
     let mut text = String::with_capacity(16 << 10);
     encode(&mut text, &app.metrics.registry)
         .map_err(|_| Error::new(Code::Internal, "the metrics do not encode"))?;

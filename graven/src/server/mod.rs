@@ -5,6 +5,7 @@
 //! decides anything about events: it reads requests, bounds them, calls the store and writes answers. File reads
 //! go through [`blocking`] unless they are short ([`pace`]); appends are awaited, or written here when they come alone.
 
+mod anchor;
 mod answer_room;
 mod append;
 mod append_body;
@@ -40,10 +41,13 @@ mod socket;
 mod streams;
 
 pub(crate) use openapi::openapi_json;
+pub(crate) use anchor::{AnchorSettings, Anchors, Mode};
+pub(crate) use openapi::openapi_json;
 pub(crate) use body::discard;
 pub(crate) use problem::Problem;
 pub(crate) use serve::{Ending, Server, accept, check_address, is_of_one_connection, listen};
 pub(crate) use socket::PatientSocket;
+use anchor::AnchorView;
 
 use answer_room::AnswerRoom;
 use audit::verification::Verification;
@@ -84,6 +88,8 @@ pub(crate) struct ServeOptions {
     /// How long a client may leave an answer unread before it is cut off.
     pub(crate) stall_timeout: Duration,
     /// Pause between keep-alive comments of a silent event stream.
+    /// What outsiders have vouched for.
+    pub(crate) anchors: Option<AnchorView>,
     pub(crate) keep_alive: Duration,
 }
 
@@ -102,6 +108,7 @@ impl ServeOptions {
             body_room_timeout: Duration::from_secs(30),
             append_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            anchors: None,
             keep_alive: Duration::from_secs(15),
         }
     }

@@ -1,5 +1,6 @@
 //! Listening, connections and the end of them.
 
+use super::anchor::AnchorView;
 use super::metrics::Metrics;
 use super::socket::PatientSocket;
 use super::{App, ServeOptions, grpc, routes};
@@ -105,6 +106,11 @@ impl Server {
             room: Arc::new(Semaphore::new(options.connections_max)),
             options,
         })
+    }
+
+    /// What outsiders have vouched for of the store that is served next, for whoever asks.
+    pub(crate) fn show(&mut self, anchors: Option<AnchorView>) {
+        self.options.anchors = anchors;
     }
 
     /// Where it listens.
