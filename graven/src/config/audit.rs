@@ -1,6 +1,6 @@
 //! The settings of the audit trail.
 
-use super::units::{DURATION_EXPECTED, duration};
+use super::units::{DURATION_EXPECTED, SIZE_EXPECTED, duration, size};
 use graven_engine::Options;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) struct AuditConfig {
     checkpoint_interval: Duration,
     /// Pause between two seals; zero seals on demand alone.
     seal_interval: Duration,
+    /// Bytes a second that are verified in the background; zero verifies on demand alone.
+    scrub_rate: u64,
     /// Payloads of data subjects are sealed.
     seal_subjects: bool,
 }
@@ -27,6 +29,7 @@ impl Default for AuditConfig {
             high_water: None,
             checkpoint_interval: Duration::from_secs(1),
             seal_interval: Duration::from_secs(60),
+            scrub_rate: 8 << 20,
             seal_subjects: true,
         }
     }
@@ -57,6 +60,15 @@ impl AuditConfig {
     /// What was expected.
     pub(super) fn set_checkpoint_interval(&mut self, text: &str) -> Result<(), String> {
         self.checkpoint_interval = interval(text)?;
+        Ok(())
+    }
+
+    /// Takes how much is verified a second.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(super) fn set_scrub_rate(&mut self, text: &str) -> Result<(), String> {
+        self.scrub_rate = size(text).ok_or(SIZE_EXPECTED)?;
         Ok(())
     }
 
@@ -95,6 +107,7 @@ impl AuditConfig {
         Options {
             checkpoint_interval: unless_zero(self.checkpoint_interval),
             seal_interval: unless_zero(self.seal_interval),
+            scrub_bytes_per_second: (self.scrub_rate > 0).then_some(self.scrub_rate),
             ..self.keys_of(options)
         }
     }
@@ -126,6 +139,7 @@ mod tests {
         assert_eq!(running.keys_dir.as_deref(), Some("/k".as_ref()));
         assert_eq!(running.checkpoint_interval, Some(Duration::from_secs(1)));
         assert_eq!(running.seal_interval, Some(Duration::from_secs(60)));
+        assert_eq!(running.scrub_bytes_per_second, Some(8 << 20));
         let quiet = audit.keys_of(Options::default());
         assert_eq!(quiet.high_water.as_deref(), Some("/elsewhere/mark".as_ref()));
         assert_eq!((quiet.checkpoint_interval, quiet.seal_interval), (None, None));

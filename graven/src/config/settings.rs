@@ -139,6 +139,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "audit.checkpoint_interval",
         apply: |config, text| config.audit.set_checkpoint_interval(text),
     },
+    Setting { key: "audit.scrub_rate", apply: |config, text| config.audit.set_scrub_rate(text) },
     Setting { key: "audit.seal_interval", apply: |config, text| config.audit.set_seal_interval(text) },
     Setting { key: "audit.seal_subjects", apply: |config, text| config.audit.set_seal_subjects(text) },
     Setting {
