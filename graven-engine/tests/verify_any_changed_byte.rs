@@ -83,3 +83,37 @@ fn every_byte_of_the_used_part_of_the_log_that_holds_an_event_counts() {
         change(&path, at, 0x24);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Whatever a disk or somebody puts there, a report comes of it.
+    #[test]
+    fn garbage_is_reported(
+        file in 0..4usize,
+        at in any::<prop::sample::Index>(),
+        garbage in prop::collection::vec(any::<u8>(), 1..3000),
+        cut in any::<bool>(),
+    ) {
+        let names = ["checkpoints.log".to_owned(), "audit/tiles-0".into(), "audit/tiles-1".into(), format!("log/{:020}.seg", 0)];
+        let dir = tempfile::tempdir().unwrap();
+        copy(ORIGINAL.path(), dir.path());
+        let path = dir.path().join(&names[file]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let used = if file == 3 { *USED } else { bytes.len() };
+        let at = at.index(used);
+        let end = (at + garbage.len()).min(used);
+        if cut {
+            bytes.truncate(at);
+        } else {
+            bytes[at..end].copy_from_slice(&garbage[..end - at]);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let report = check(dir.path());
+        if file == 3 {
+            prop_assert!(!report.is_clean() || at + 100 > used);
+        } else if !cut {
+            prop_assert!(!report.is_clean());
+        }
+    }
+}

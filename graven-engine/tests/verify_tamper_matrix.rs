@@ -448,3 +448,41 @@ fn a_payload_that_is_gone_without_a_record_of_it_is_missing_and_not_erased() {
         assert_eq!(report.last_good_checkpoint.unwrap().size, EVENTS);
     }
 }
+
+/// As [`store`], with two seals of the stream heads among the events.
+fn sealed() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = graven_engine::Store::open(dir.path(), Options::small()).unwrap();
+    append(&store, 0, 300);
+    store.trail().seal().unwrap();
+    append(&store, 300, 50);
+    store.trail().seal().unwrap();
+    append(&store, 350, 50);
+    store.trail().checkpoint(0).unwrap();
+    store.close().unwrap();
+    dir
+}
+
+#[test]
+fn sealed_roots_are_compared_with_a_trie_made_again() {
+    let dir = sealed();
+    let report = check(dir.path());
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!((report.map_roots, report.events), (2, 402));
+}
+
+#[test]
+fn a_sealed_root_that_is_wrong_is_found_even_if_the_key_signed_it() {
+    let dir = sealed();
+    let mut forger = Forger::at(dir.path());
+    let body = forger.body(351);
+    let text = String::from_utf8_lossy(body).into_owned();
+    let at = text.find(r#""root":""#).expect("it is a sealed root") + r#""root":""#.len();
+    let at = body.len() - (text.len() - at);
+    body[at] = if body[at] == b'0' { b'1' } else { b'0' };
+    forger.write(Forgery::Everything);
+    sign_anew(dir.path(), &forger, 402);
+    let report = check(dir.path());
+    expect(&report, FindingCode::MapRootMismatch, Some(351));
+    assert_eq!(report.findings(), 1, "{report:#?}");
+}

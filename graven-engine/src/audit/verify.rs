@@ -34,7 +34,7 @@ use map::MapCheck;
 use scan::{Head, Input, Piece};
 use signed::{Keys, SignedHeads};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use stored::Stored;
 
@@ -402,21 +402,22 @@ fn segment_file(
     tell: &mut dyn FnMut(&mut Cursor, &Checker<'_>, u64) -> Result<()>,
 ) -> Result<()> {
     let tag = log_tag(identity.log_id.0);
-    let first = input.piece.first;
+    let piece = input.piece;
+    let first = piece.first;
     if first > cursor.position {
         missing(
             checker,
             cursor.position..first,
             &format!("a segment that begins at {first}"),
-            input.place(0),
+            scan::place(piece, 0),
         )?;
         (cursor.position, cursor.previous) = (first, None);
     }
-    let place = input.place(0);
+    let head_place = || scan::place(piece, 0);
     match SegmentHeader::decode(input.bytes(0, segment::HEADER_BYTES as usize)?) {
         Some(header) if header.log_id == identity.log_id.0 && header.first == first => {
             if first == cursor.position && first > 0 {
-                checker.segment(&header, cursor.previous, &place);
+                checker.segment(&header, cursor.previous, &head_place);
             }
         }
         Some(header) => {
@@ -428,7 +429,7 @@ fn segment_file(
                 false => ("a segment of this log".into(), "one of another log".into()),
             };
             let finding = Finding::new(FindingCode::PositionMismatch, expected, actual);
-            checker.report.add(finding.at(first).shown_by(place));
+            checker.report.add(finding.at(first).shown_by(head_place()));
         }
         None => {
             let finding = Finding::new(
@@ -436,7 +437,7 @@ fn segment_file(
                 "the head of a segment",
                 "damaged bytes; a checksum does not hold",
             );
-            checker.report.add(finding.at(first).shown_by(place));
+            checker.report.add(finding.at(first).shown_by(head_place()));
         }
     }
     let mut offset = segment::HEADER_BYTES;
@@ -446,7 +447,7 @@ fn segment_file(
         let (header, change) = match scan::head(bytes, offset, tag, position) {
             Head::Here(header, change) if offset + u64::from(header.length) <= input.len => (header, change),
             Head::Elsewhere(header) => {
-                let place = input.place(offset);
+                let place = scan::place(piece, offset);
                 if header.first > position && next.is_none_or(|next| header.first <= next) {
                     let found = format!("a frame of position {}", header.first);
                     missing(checker, position..header.first, &found, place)?;
@@ -464,7 +465,7 @@ fn segment_file(
             }
             _ => {
                 let ahead = input.look_ahead(offset, tag, position)?;
-                let place = input.place(offset);
+                let place = scan::place(piece, offset);
                 // What only its own batch follows was never acknowledged: a crash tore it.
                 let torn = next.is_none() && head.is_none() && !ahead.durable;
                 if torn {
@@ -496,20 +497,19 @@ fn segment_file(
                 continue;
             }
         };
-        let place = input.place(offset);
+        let frame_at = offset;
+        let place = || scan::place(piece, frame_at);
         if cursor.previous.is_some_and(|previous| previous != header.previous) {
             let finding = Finding::new(
                 FindingCode::PrevGlobalMismatch,
                 "a frame that names the one before it by its checksum",
                 "one that names another",
             );
-            checker.report.add(finding.at(position).shown_by(place.clone()));
+            checker.report.add(finding.at(position).shown_by(place()));
         }
         checker.frame(&header, change, &place);
-        let path = &input.piece.path;
-        let path: PathBuf = path.clone();
         let bytes = input.bytes(offset, header.length as usize)?;
-        let Some(covered) = records(checker, &header, bytes, offset, to, &path)? else {
+        let Some(covered) = records(checker, &header, bytes, offset, to, &piece.path)? else {
             cursor.position = to;
             return Ok(());
         };

@@ -128,7 +128,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Before a frame: what its header says.
-    pub(super) fn frame(&mut self, header: &Header, change: Option<Change>, place: &str) {
+    pub(super) fn frame(&mut self, header: &Header, change: Option<Change>, place: &dyn Fn() -> String) {
         self.findings_before = self.report.findings();
         if header.commit_time < self.commit_time {
             let finding = Finding::new(
@@ -136,25 +136,25 @@ impl<'a> Checker<'a> {
                 format!("a commit time of {} or later", self.commit_time),
                 format!("{}, before that of the event before", header.commit_time),
             );
-            self.report.add(finding.at(header.first).shown_by(place));
+            self.report.add(finding.at(header.first).shown_by(place()));
         }
         self.commit_time = self.commit_time.max(header.commit_time);
         if let Some(change) = change {
             let position =
                 if change.code == FindingCode::RootMismatch { header.end() - 1 } else { header.first };
-            self.report.add(changed(&change).at(position).shown_by(place));
+            self.report.add(changed(&change).at(position).shown_by(place()));
         }
     }
 
     /// After a frame: its root, and whether its checksum covers its records.
-    pub(super) fn frame_end(&mut self, header: &Header, covered: bool, place: &str) {
+    pub(super) fn frame_end(&mut self, header: &Header, covered: bool, place: &dyn Fn() -> String) {
         if !covered && self.undecided.is_none() && self.report.findings() == self.findings_before {
             let finding = Finding::new(
                 FindingCode::LeafMalformed,
                 "records as the frame's checksum covers them",
                 "others, each with a checksum that holds: somebody computed it anew",
             );
-            self.report.add(finding.at(header.first).shown_by(place));
+            self.report.add(finding.at(header.first).shown_by(place()));
         }
         let Some(root) = header.root else { return };
         if self.blind {
@@ -169,15 +169,20 @@ impl<'a> Checker<'a> {
             let expected = format!("the root {}", hex::encode(&otherwise.unwrap_or(computed)));
             let finding =
                 Finding::new(FindingCode::RootMismatch, expected, format!("the root {}", hex::encode(&root)));
-            self.report.add(finding.at(header.end() - 1).shown_by(place));
+            self.report.add(finding.at(header.end() - 1).shown_by(place()));
         }
     }
 
     /// Compares the head of a segment with what was read before it.
-    pub(super) fn segment(&mut self, header: &SegmentHeader, previous: Option<u32>, place: &str) {
+    pub(super) fn segment(
+        &mut self,
+        header: &SegmentHeader,
+        previous: Option<u32>,
+        place: &dyn Fn() -> String,
+    ) {
         let position = header.first;
         let mismatch = |expected: String, actual: String| {
-            Finding::new(FindingCode::RootMismatch, expected, actual).at(position).shown_by(place)
+            Finding::new(FindingCode::RootMismatch, expected, actual).at(position).shown_by(place())
         };
         let (root, edge) = (header.frontier.root(), header.last_leaf);
         let mut found = None;
@@ -585,6 +590,13 @@ impl<'a> Checker<'a> {
                 self.unstored
             ));
         }
+        let (compared, left_out) = self.map.counts();
+        self.report.map_roots = compared;
+        if left_out > 0 {
+            self.report.note(format!(
+                "{left_out} sealed roots of the stream heads were left out: they cover much less than what stands before them"
+            ));
+        }
         if self.blind {
             self.report.note("roots behind what is lost could not be compared");
         }
@@ -624,11 +636,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let finding = match Control::decode(record.kind, record.data) {
-            Ok(Control::MapRoot(sealed)) => {
-                let finding = self.map.sealed(&mut self.heads, position, &sealed);
-                self.report.map_roots += u64::from(self.map.why_off().is_none());
-                finding
-            }
+            Ok(Control::MapRoot(sealed)) => self.map.sealed(&mut self.heads, position, &sealed),
             Ok(_) => None,
             Err(error) => Some(Finding::new(FindingCode::LeafMalformed, "a sealed root", error.to_string())),
         };

@@ -22,6 +22,11 @@ pub(super) struct Piece {
     pub(super) file: Arc<dyn DiskFile>,
 }
 
+/// A place in a segment file, in words.
+pub(super) fn place(piece: &Piece, offset: u64) -> String {
+    format!("{} at byte {offset}", piece.path.display())
+}
+
 /// A segment file read front to back, into one buffer.
 pub(super) struct Input<'a> {
     pub(super) piece: &'a Piece,
@@ -62,11 +67,6 @@ impl<'a> Input<'a> {
     /// Gives the buffer back.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.buffer
-    }
-
-    /// A place in the file, in words.
-    pub(super) fn place(&self, offset: u64) -> String {
-        format!("{} at byte {offset}", self.piece.path.display())
     }
 
     /// What stands between `offset` and the end of the file.
