@@ -290,6 +290,18 @@ pub enum Anchor {
         #[serde(with = "hex")]
         token: Hash,
     },
+    /// The operator went back to an older copy of the log on purpose: what this checkpoint covers above the record's position
+    /// is lost.
+    RolledBack {
+        /// Size of the newest checkpoint there was.
+        size: u64,
+        /// Its root.
+        #[serde(with = "hex")]
+        root: Hash,
+        /// SHA-256 of its bytes.
+        #[serde(with = "hex")]
+        checkpoint: Hash,
+    },
     /// Everything up to a size was read and compared.
     Scrubbed {
         /// Positions below this.

@@ -16,6 +16,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "root.vkey";
+/// The newest checkpoint there was, while a declared rollback is not finished.
+const ROLLBACK: &str = "rollback";
 
 /// The keys of one log.
 pub(crate) struct Keys {
@@ -29,6 +31,8 @@ pub(crate) struct Keys {
     /// All there ever were, as far as the directory knows.
     known: Vec<VerifierKey>,
     root: Option<VerifierKey>,
+    /// Names of files that an interruption left.
+    leftovers: Vec<String>,
 }
 
 impl Keys {
@@ -49,6 +53,7 @@ impl Keys {
             next: Vec::new(),
             known: Vec::new(),
             root: None,
+            leftovers: Vec::new(),
         };
         let failed =
             |error: std::io::Error| Error::io(format_args!("keys directory {}", dir.display()), &error);
@@ -78,7 +83,9 @@ impl Keys {
                 read_file(&*self.env.disk, &path).map_err(|error| Error::io(path.display(), &error))?;
             String::from_utf8(bytes).map_err(|_| wrong(&path, "is no text"))
         };
-        if file == ROOT {
+        if file.ends_with(".key.tmp") {
+            self.leftovers.push(file.to_owned());
+        } else if file == ROOT {
             let key = text()?.trim_end().parse().map_err(|error| wrong(&path, &format!("{error}")))?;
             self.root = Some(key);
         } else if let Some(kind) = file.strip_suffix(".key").and_then(|stem| stem.split_once('-')) {
@@ -205,6 +212,58 @@ impl Keys {
         self.sync()
     }
 
+    /// Removes what an interruption left of keys that were never used.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn clean_up(&mut self) -> Result<()> {
+        for file in std::mem::take(&mut self.leftovers) {
+            let path = self.dir.join(file);
+            let failed = |error: std::io::Error| Error::io(path.display(), &error);
+            write_zeros(&*self.env.disk, &path).map_err(failed)?;
+            self.env.disk.remove(&path).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Code::RollbackDetected`] while a declared rollback is not finished: nothing is signed before the log says so.
+    pub(crate) fn expect_no_rollback(&self) -> Result<()> {
+        match self.rollback()? {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                Code::RollbackDetected,
+                format!("{}: a rollback was declared and not finished", self.dir.display()),
+            )
+            .expected("the rollback declared once more")),
+        }
+    }
+
+    /// The newest checkpoint there was, if a declared rollback is not finished.
+    pub(crate) fn rollback(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join(ROLLBACK);
+        match read_file(&*self.env.disk, &path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(path.display(), &error)),
+        }
+    }
+
+    /// A rollback begins: its newest checkpoint is remembered, durably.
+    pub(crate) fn begin_rollback(&self, checkpoint: &[u8]) -> Result<()> {
+        let path = self.dir.join(ROLLBACK);
+        self.make_dir()?;
+        replace_private_file(&*self.env.disk, &path, checkpoint)
+            .map_err(|error| Error::io(path.display(), &error))
+    }
+
+    /// The log says that it was rolled back.
+    pub(crate) fn end_rollback(&self) -> Result<()> {
+        let path = self.dir.join(ROLLBACK);
+        self.env.disk.remove(&path).map_err(|error| Error::io(path.display(), &error))?;
+        self.sync()
+    }
+
     fn draw(&self) -> Result<SignerKey> {
         // Each key of a simulated run is another one.
         let purpose = KEY_PURPOSE + (self.known.len() + self.next.len()) as u64;
@@ -215,7 +274,7 @@ impl Keys {
         Ok(SignerKey::from_seed(self.name.clone(), Algorithm::Ed25519, &entropy.bytes()))
     }
 
-    fn write_private(&self, key: &SignerKey, kind: &str) -> Result<()> {
+    fn make_dir(&self) -> Result<()> {
         let dir = &self.dir;
         let failed =
             |error: std::io::Error| Error::io(format_args!("keys directory {}", dir.display()), &error);
@@ -226,6 +285,11 @@ impl Keys {
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             self.env.disk.sync_dir(parent).map_err(failed)?;
         }
+        Ok(())
+    }
+
+    fn write_private(&self, key: &SignerKey, kind: &str) -> Result<()> {
+        self.make_dir()?;
         let path = self.path(kind, key.verifier().id(), "key");
         let text = key.to_secret_text() + "\n";
         replace_private_file(&*self.env.disk, &path, text.as_bytes())

@@ -10,8 +10,10 @@ use crate::append::Shared;
 use crate::index::{Item, TermQuery};
 use crate::log::reader::Reader;
 use graven_model::{Code, Direction, Error, Kind, Result};
-use graven_proof::control::{Control, KeyChange, KeySignature};
+use graven_proof::checkpoint::SignedCheckpoint;
+use graven_proof::control::{Anchor, Control, KeyChange, KeySignature};
 use graven_proof::note::{KeyId, SignerKey, VerifierKey};
+use sha2::{Digest, Sha256};
 
 /// A key of a log, and what the log says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,6 +212,40 @@ fn expect_root(keys: &Keys, root: Option<&SignerKey>) -> Result<()> {
     }
 }
 
+/// Has a new key sign a log that went back on purpose, and says so in it. `lost`: the newest checkpoint there was. The keys
+/// before never sign again.
+pub(super) fn begin_anew(
+    trail: &Trail,
+    lost: &SignedCheckpoint,
+    root: Option<&SignerKey>,
+) -> Result<VerifierKey> {
+    let inner = &*trail.inner;
+    let mut state = inner.signer().lock();
+    inner.signer().begin_anew(&mut state)?;
+    expect_root(&state.keys, root)?;
+    let before: Vec<SignerKey> = state.keys.signing().to_vec();
+    // What an interruption left of it.
+    for next in state.keys.next().iter().map(|key| key.verifier().id()).collect::<Vec<_>>() {
+        state.keys.destroy(next)?;
+    }
+    let head = lost.unverified_head();
+    trail.control().append(&Control::Anchor(Anchor::RolledBack {
+        size: head.size,
+        root: head.root,
+        checkpoint: Sha256::digest(lost.to_string()).into(),
+    }))?;
+    let new = state.keys.make_next()?.verifier().clone();
+    let valid_from = inner.shared.head() + 1;
+    let change = KeyChange::Add { vkey: new.to_string(), valid_from, signatures: Vec::new() };
+    trail.record(change, &before, root)?;
+    state.keys.accept(new.id())?;
+    for key in &before {
+        trail.withdraw(&mut state.keys, key.verifier(), None, root)?;
+    }
+    state.keys.end_rollback()?;
+    Ok(new)
+}
+
 /// Brings the keys directory to what the log says: a rotation that was interrupted is finished or taken back.
 ///
 /// # Errors
@@ -231,13 +267,14 @@ pub(super) fn settle(shared: &Shared, keys: &mut Keys) -> Result<()> {
             }
         }
     }
-    let untold: Vec<String> =
-        keys.known().iter().filter(|key| !is_added(&changes, key)).map(|key| key.id().to_string()).collect();
-    if untold.len() > 1 {
+    let untold: Vec<&VerifierKey> = keys.known().iter().filter(|key| !is_added(&changes, key)).collect();
+    let signs = |key: &&VerifierKey| keys.signing().iter().any(|signing| signing.verifier() == *key);
+    if untold.len() > 1 && untold.iter().any(|key| signs(key)) {
         return Err(Error::new(Code::WrongKey, "there are keys that the log was never told of")
             .expected("one first key; every other one is added by a rotation")
-            .found(untold.join(", ")));
+            .found(untold.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", ")));
     }
+    keys.clean_up()?;
     Ok(())
 }
 

@@ -102,6 +102,13 @@ impl Signer {
         self.hand_out(&mut state)
     }
 
+    /// Takes the log for the true one: the checkpoints that contradict it were put aside.
+    pub(super) fn begin_anew(&self, state: &mut State) -> Result<()> {
+        state.may_go_on()?;
+        state.confirmed = true;
+        Ok(())
+    }
+
     /// Makes sure that what is signed next follows from what was signed before.
     ///
     /// # Errors
@@ -173,13 +180,15 @@ impl Signer {
         if state.confirmed {
             return Ok(());
         }
-        rotation::settle(&self.shared, &mut state.keys)?;
+        state.keys.expect_no_rollback()?;
         for (stored, path) in [(state.mark.mark(), state.mark.path()), (state.last.as_ref(), self.log.path())]
         {
             let Some(stored) = stored else { continue };
             check_signature(stored, state.keys.known(), path)?;
             self.check_reached(stored, path)?;
         }
+        // Not before the log is seen to be the true one: keys are destroyed by what it says.
+        rotation::settle(&self.shared, &mut state.keys)?;
         state.confirmed = true;
         if state.keys.known().is_empty() {
             // Where the keys are not, the mark need not be either.

@@ -21,7 +21,7 @@ use graven_proof::note::VerifierKey;
 use graven_proof::tiles::{Bundle, Tile};
 use graven_proof::tlog_proof::TlogProof;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// File of the high-water mark in the keys directory, unless it is kept elsewhere.
@@ -47,8 +47,8 @@ pub(super) struct Inner {
 }
 
 impl Trail {
-    /// Reads keys, checkpoints and the high-water mark, and compares the log with them; that of one of several nodes is
-    /// compared when it first signs, since only then its copy is sure to hold what the journal holds.
+    /// Reads keys, checkpoints and the high-water mark, and, to `confirm` it, compares the log with them. That of one of
+    /// several nodes is compared when it first signs, since only then its copy is sure to hold what the journal holds.
     ///
     /// # Errors
     /// [`Code::RollbackDetected`], [`Code::InconsistentHistory`], [`Code::CheckpointSignatureInvalid`],
@@ -59,14 +59,15 @@ impl Trail {
         origin: &str,
         options: &Options,
         node: Option<Arc<Membership>>,
+        confirm: bool,
     ) -> Result<Trail> {
         let env = &shared.env;
-        let keys_dir = options.keys_dir.clone().unwrap_or_else(|| dir.join(KEYS_DIR));
-        let mark = options.high_water.clone().unwrap_or_else(|| keys_dir.join(HIGH_WATER_FILE));
+        let keys_dir = keys_dir_of(dir, options);
+        let mark = high_water_of(&keys_dir, options);
         let keys = Keys::open(env, &keys_dir, origin)?;
         let log = CheckpointLog::open(env, &dir.join(CHECKPOINTS_FILE))?;
         let mark = HighWater::open(env, &mark)?;
-        let signer = Signer::new(Arc::clone(shared), keys, log, mark, node.is_none())?;
+        let signer = Signer::new(Arc::clone(shared), keys, log, mark, confirm)?;
         let control = Arc::new(ControlWriter::new(Arc::clone(shared))?);
         let sealer =
             Sealer::new(Arc::clone(shared), Arc::clone(&control), &dir.join(AUDIT_DIR), log_genesis(origin));
@@ -338,6 +339,16 @@ impl Trail {
         self.inner.signer.close();
         self.inner.sealer.close();
     }
+}
+
+/// Where the keys of a store in `dir` are.
+pub(super) fn keys_dir_of(dir: &Path, options: &Options) -> PathBuf {
+    options.keys_dir.clone().unwrap_or_else(|| dir.join(KEYS_DIR))
+}
+
+/// Where its high-water mark is.
+pub(super) fn high_water_of(keys_dir: &Path, options: &Options) -> PathBuf {
+    options.high_water.clone().unwrap_or_else(|| keys_dir.join(HIGH_WATER_FILE))
 }
 
 impl Inner {

@@ -398,7 +398,7 @@ impl Replica {
             .map_err(|error| Error::io("randomness of the operating system", &error))?;
         let lock = self.lock.take().expect("a copy becomes the copy of one store");
         let origin = &self.identity.origin;
-        let trail = Trail::open(&self.shared, &self.dir, origin, options, Some(Arc::clone(&node)))?;
+        let trail = Trail::open(&self.shared, &self.dir, origin, options, Some(Arc::clone(&node)), false)?;
         trail.begin();
         Ok(Store::over(Arc::clone(&self.shared), self.identity.clone(), entropy, trail, lock, Some(node)))
     }
@@ -463,14 +463,14 @@ fn identify(env: &Env, dir: &Path, source: Option<&LogIdentity>) -> Result<(Iden
     Ok((identity, mark))
 }
 
-/// Whether a frame is the record of an erasure or of retention. Such a one begins a segment in every copy, so that all it means
-/// stands in segments that are not written to any more.
+/// Whether a frame says what is erased or dropped. Such a one begins a segment in every copy, so that all it means stands in
+/// segments that are not written to any more.
 fn says_what_is_destroyed(header: &Header, frame: &[u8]) -> bool {
-    let body = frame.get(header.header_bytes() + frame::RECORD_HEAD_BYTES..);
-    header.count == 1
-        && body
-            .and_then(frame::Record::decode)
-            .is_some_and(|record| matches!(record.kind, Kind::Erasure | Kind::Retention))
+    let first = frame.get(header.header_bytes()..).and_then(|records| {
+        let head = frame::RecordHead::decode(records)?;
+        frame::Record::decode(records.get(frame::RECORD_HEAD_BYTES..head.total())?)
+    });
+    first.is_some_and(|record| matches!(record.kind, Kind::Erasure | Kind::Retention))
 }
 
 fn missing_end(dir: &Path, expected: u64, found: u64) -> Error {

@@ -12,7 +12,7 @@ use crate::append::{
     Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
-use crate::audit::{Eraser, ErasureOutcome, ErasureRequest, HoldOn, Trail, VerifyOptions, VerifyProgress, verify_open};
+use crate::audit::{ErasureOutcome, ErasureRequest, HoldOn, ScavengeOptions, ScavengeReport, Trail, VerifyOptions, VerifyProgress, verify_open};
 use crate::audit::{ScrubStatus, ScrubWork, Scrubber};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
@@ -53,7 +53,6 @@ struct Inner {
     identity: Identity,
     entropy: Mutex<Entropy>,
     trail: Trail,
-    eraser: Eraser,
     hold: outside::Hold,
     scrubber: Arc<Scrubber>,
     /// Those that serve the path.
@@ -73,8 +72,21 @@ impl Store {
     /// # Errors
     /// [`Code::DataInUse`] if another process has it open, [`Code::NotWritable`], [`Code::UnknownFormat`] for a directory
     /// that holds something else, [`Code::Corrupted`] with file and byte for damage, [`Code::DiskFull`], [`Code::Io`].
+    /// [`Code::RollbackDetected`], [`Code::InconsistentHistory`] if the log does not continue what was signed for it,
+    /// [`Code::KeysExposed`], [`Code::WrongKey`].
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Store> {
-        let dir = dir.as_ref();
+        Store::open_as(dir.as_ref(), options, true)
+    }
+
+    /// [`Store::open`] of a log that is not compared with what was signed for it, which somebody is about to put right.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) fn open_unconfirmed(dir: &Path, options: Options) -> Result<Store> {
+        Store::open_as(dir, options, false)
+    }
+
+    fn open_as(dir: &Path, options: Options, confirm: bool) -> Result<Store> {
         let env = options.env.clone();
         if options.segment_bytes < 1 << 20 || options.segment_bytes > 1 << 31 {
             return Err(Error::new(Code::InvalidConfig, "the size of a log segment is out of bounds")
@@ -89,7 +101,7 @@ impl Store {
         let recovered = open_parts(&env, dir, &options, &identity)?;
         let Recovered { sources, chain, tally, names } = recovered;
         let shared = Arc::new(Shared::new(env.clone(), sources, &chain, tally));
-        let trail = Trail::open(&shared, dir, &identity.origin, &options, None)?;
+        let trail = Trail::open(&shared, dir, &identity.origin, &options, None, confirm)?;
         let journal = LocalJournal::new(
             Arc::clone(&shared.sources.log),
             chain.log_tag,
@@ -108,9 +120,6 @@ impl Store {
         );
         let path = WritePath::new(Arc::clone(&shared), writer, Box::new(journal), true);
         let store = Store::over(shared, identity, entropy, trail, lock, None);
-        if let Err(error) = store.inner.eraser.finish(&store.inner.shared) {
-            tracing::error!(%error, "an erasure that was interrupted cannot be finished yet");
-        }
         store.inner.begin_writing(path);
         store.inner.trail.begin();
         if let Some(rate) = options.scrub_bytes_per_second {
@@ -136,7 +145,6 @@ impl Store {
                 entropy: Mutex::new(entropy),
                 trail,
                 scrubber: Arc::default(),
-                eraser: Eraser::default(),
                 hold: outside::Hold::default(),
                 threads: Mutex::default(),
                 node,
@@ -474,13 +482,15 @@ impl Store {
     /// Destroys the key of a data subject: what was sealed under it is shown as erased from now on, here and in every copy of
     /// the log that has no key either. False if the subject has none. What is appended about the subject later gets a new key.
     ///
-    /// The audit record that says so comes first, and is durable; an append of the subject's that runs meanwhile may still use
-    /// the old key, and is erased with the others.
+    /// This is the key alone, and the log says nothing of it: for a key that came back with an old copy of the keys.
+    /// [`Store::erase`] is what erases. Appends about the subject are refused with [`Code::Unavailable`] meanwhile.
     ///
     /// # Errors
     /// [`Code::Corrupted`] with the file for damage, [`Code::KeysExposed`], [`Code::Io`]; the key may be there or not.
     pub fn destroy_subject_key(&self, subject: &str) -> Result<bool> {
-        self.inner.shared.sources.subjects.destroy(subject)
+        let sources = &self.inner.shared.sources;
+        let _bar = sources.erasing.bar(subject);
+        sources.subjects.destroy(subject)
     }
 
     /// Erases events: data, metadata, or the name of a data subject with everything known of it. What is meant is counted
@@ -499,9 +509,21 @@ impl Store {
     /// [`Code::ErasureUnfinished`] once the record is in the log and something kept it from being carried out: the same
     /// request sent again goes on, and so does the next start. Otherwise as [`Store::append`].
     pub fn erase(&self, request: &ErasureRequest, dry_run: bool) -> Result<ErasureOutcome> {
-        let Inner { shared, trail, eraser, .. } = &*self.inner;
+        let Inner { shared, trail, .. } = &*self.inner;
         self.inner.path()?;
-        eraser.erase(shared, trail, request, dry_run)
+        shared.eraser.erase(shared, trail, request, dry_run)
+    }
+
+    /// Drops data and metadata of events that no reader of their stream can see any more: hidden by `$maxCount`, `$maxAge`,
+    /// `$tb`, a deletion or a tombstone. The log says so first, in a record for each stream. What a legal hold covers is left
+    /// as it is, with the rest of its stream. Blocks as [`Store::erase`] does; nobody does this by himself.
+    ///
+    /// # Errors
+    /// [`Code::ErasureUnfinished`] as for [`Store::erase`]; otherwise as [`Store::append`].
+    pub fn scavenge(&self, options: ScavengeOptions) -> Result<ScavengeReport> {
+        let Inner { shared, trail, .. } = &*self.inner;
+        self.inner.path()?;
+        shared.eraser.scavenge(shared, trail, options)
     }
 
     /// The legal holds there are.
@@ -509,7 +531,7 @@ impl Store {
     /// # Errors
     /// [`Code::Corrupted`], [`Code::Io`].
     pub fn holds(&self) -> Result<Vec<Hold>> {
-        self.inner.eraser.holds(&self.inner.shared)
+        self.inner.shared.eraser.holds(&self.inner.shared)
     }
 
     /// Begins a legal hold: what it covers is neither erased nor dropped until it ends. Answers with the position of its record.
@@ -518,8 +540,8 @@ impl Store {
     /// [`Code::HoldConflict`] if there is one of this name; [`Code::StreamNotFound`], [`Code::NothingToErase`] for a stream or
     /// subject without events; [`Code::InvalidErasure`] for a text that is not valid. Otherwise as [`Store::append`].
     pub fn begin_hold(&self, id: &str, on: &HoldOn, reason: &str, decided_by: &str) -> Result<Position> {
-        let Inner { shared, trail, eraser, .. } = &*self.inner;
-        eraser.begin_hold(shared, trail, id, on, reason, decided_by)
+        let Inner { shared, trail, .. } = &*self.inner;
+        shared.eraser.begin_hold(shared, trail, id, on, reason, decided_by)
     }
 
     /// Ends a legal hold. Answers with the position of the record.
@@ -527,8 +549,8 @@ impl Store {
     /// # Errors
     /// [`Code::HoldConflict`] if there is none of this name; otherwise as [`Store::begin_hold`].
     pub fn end_hold(&self, id: &str, reason: &str, decided_by: &str) -> Result<Position> {
-        let Inner { shared, trail, eraser, .. } = &*self.inner;
-        eraser.end_hold(shared, trail, id, reason, decided_by)
+        let Inner { shared, trail, .. } = &*self.inner;
+        shared.eraser.end_hold(shared, trail, id, reason, decided_by)
     }
 
     fn json_event(&self, event_type: &str, json: Bytes) -> NewEvent {
@@ -695,6 +717,10 @@ impl Inner {
     fn begin_writing(&self, path: WritePath) {
         // Who wrote before may have destroyed some.
         self.shared.sources.subjects.forget_all();
+        // What was interrupted, here or there.
+        if let Err(error) = self.shared.eraser.finish(&self.shared) {
+            tracing::error!(%error, "an erasure that was interrupted cannot be finished yet");
+        }
         let path = Arc::new(path);
         let start = |name, body: fn(&WritePath)| {
             let path = Arc::clone(&path);

@@ -19,6 +19,7 @@ fn every_body_reads_back_what_it_was() {
         }),
         Control::Key(KeyChange::Add { vkey: "v".to_owned(), valid_from: 4, signatures }),
         Control::Anchor(Anchor::Scrubbed { size: 9 }),
+        Control::Anchor(Anchor::RolledBack { size: 9, root: [1; 32], checkpoint: [2; 32] }),
         Control::Migration(Migration { origin: String::new(), checkpoint: [0; 32], mapping: [1; 32] }),
         Control::Retention(Retention { target, parts, events, first: Some(3), rule: "max-age".to_owned() }),
         Control::Hold(Hold {

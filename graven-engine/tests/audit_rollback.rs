@@ -1,0 +1,102 @@
+//! Going back to an older copy on purpose: what is kept, who signs then, and what the log says of it.
+
+use graven_engine::audit::{RolledBack, declare_rollback};
+use graven_engine::model::{
+    AppendRequest, Code, EventId, Expected, Kind, NewEvent, ReadRequest, Selector, StreamName,
+};
+use graven_engine::{Options, Store};
+use graven_proof::control::{Anchor, Control};
+use std::path::Path;
+
+fn append(store: &Store, from: u64, count: u64) {
+    for number in from..from + count {
+        let id = EventId(u128::from(number + 1).to_be_bytes());
+        let event = NewEvent::json(id, "Tested", "{}");
+        store.append(AppendRequest::to(StreamName::new("tested").unwrap(), Expected::Any, [event])).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A store with its keys elsewhere, and yesterday's copy of it, 5 events and perhaps a rotation behind.
+fn yesterday(dir: &Path, rotated: bool) -> (Options, std::path::PathBuf) {
+    let options = Options { keys_dir: Some(dir.join("keys")), ..Options::small() };
+    let (today, yesterday) = (dir.join("today"), dir.join("yesterday"));
+    let store = Store::open(&today, options.clone()).unwrap();
+    append(&store, 0, 10);
+    store.trail().checkpoint(10).unwrap();
+    store.close().unwrap();
+    copy(&today, &yesterday);
+    let store = Store::open(&today, options.clone()).unwrap();
+    append(&store, 10, 5);
+    if rotated {
+        store.trail().rotate(false, None).unwrap();
+    }
+    store.trail().checkpoint(store.head().0).unwrap();
+    store.close().unwrap();
+    (options, yesterday)
+}
+
+#[test]
+fn a_declared_rollback_keeps_what_was_signed_and_goes_on_with_another_key() {
+    for rotated in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, data) = yesterday(dir.path(), rotated);
+        assert_eq!(Store::open(&data, options.clone()).err().unwrap().code, Code::RollbackDetected);
+        let RolledBack { lost, key, checkpoint } = declare_rollback(&data, &options, None).unwrap();
+        let lost_size = lost.unverified_head().size;
+        assert_eq!(lost_size, if rotated { 17 } else { 15 });
+        assert!(data.join(format!("checkpoints.log.{lost_size}.lost")).exists());
+        assert!(dir.path().join(format!("keys/high-water.{lost_size}.lost")).exists());
+
+        let store = Store::open(&data, options).unwrap();
+        let trail = store.trail();
+        assert_eq!(trail.latest(), Some(checkpoint.clone()));
+        let signing: Vec<_> = trail.key_history().unwrap().into_iter().filter(|key| key.signs).collect();
+        assert!(signing.len() == 1 && signing[0].vkey == key);
+        checkpoint.note().verify(&[key]).unwrap();
+        let page = store.read(&ReadRequest::new(Selector::Types(vec!["$anchor".into()]))).unwrap();
+        let body = Control::decode(Kind::Anchor, &page.events[0].event.data).unwrap();
+        let Control::Anchor(Anchor::RolledBack { size, root, .. }) = body else { panic!("{body:?}") };
+        assert_eq!((size, root), (lost_size, lost.unverified_head().root));
+        append(&store, 20, 5);
+        trail.checkpoint(store.head().0).unwrap();
+        trail.rotate(true, None).unwrap();
+    }
+}
+
+#[test]
+fn a_rollback_that_was_interrupted_signs_nothing_until_it_is_declared_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, data) = yesterday(dir.path(), false);
+    // What stands in the keys directory while a rollback is under way.
+    let newest = Store::open(dir.path().join("today"), options.clone()).unwrap().trail().latest().unwrap();
+    std::fs::write(dir.path().join("keys/rollback"), newest.to_string()).unwrap();
+    std::fs::rename(data.join("checkpoints.log"), data.join("checkpoints.log.15.lost")).unwrap();
+    std::fs::rename(dir.path().join("keys/high-water"), dir.path().join("keys/high-water.15.lost")).unwrap();
+    assert_eq!(Store::open(&data, options.clone()).err().unwrap().code, Code::RollbackDetected);
+    let done = declare_rollback(&data, &options, None).unwrap();
+    assert_eq!(done.lost, newest);
+    assert!(!dir.path().join("keys/rollback").exists());
+    Store::open(&data, options).unwrap();
+}
+
+#[test]
+fn a_store_that_lost_nothing_cannot_be_declared_rolled_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = yesterday(dir.path(), false);
+    let today = dir.path().join("today");
+    assert_eq!(declare_rollback(&today, &options, None).unwrap_err().code, Code::BadRequest);
+    Store::open(&today, options).unwrap();
+}
