@@ -3,7 +3,7 @@
 use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run, target_dir};
 use crate::steps::Steps;
-use crate::{fuzz, house, openssl, postgres, soak};
+use crate::{fuzz, house, openssl, oracles, postgres, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -19,9 +19,12 @@ pub(crate) fn test() -> Result<()> {
     steps.run("tools", tools);
     steps.run("PostgreSQL", postgres::install);
     steps.run("OpenSSL", openssl::install);
+    steps.run("a verifier of transparency logs", oracles::install);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
-    steps.run("proofs beside other people's code", || run(cargo(ORACLES).arg(target_dir())));
+    steps.run("proofs beside other people's code", || {
+        run(cargo(ORACLES).arg(target_dir()).env(oracles::VARIABLE, oracles::program()))
+    });
     steps.run("the bench's own tests", bench::tests);
     steps.run("a soak of two minutes, and of one over nodes", soak::of_the_tests);
     steps.run("examples in the documentation", || run(&mut cargo("test --workspace --doc --locked")));

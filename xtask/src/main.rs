@@ -6,6 +6,7 @@ mod fuzz;
 mod house;
 mod openapi;
 mod openssl;
+mod oracles;
 mod postgres;
 mod proto;
 mod shell;
