@@ -46,17 +46,22 @@ impl<'a> Input<'a> {
 
     /// Bytes at a place, short at the file's end.
     pub(super) fn bytes(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
-        let held = offset >= self.start && offset + length as u64 <= self.start + self.filled as u64;
-        if !held {
-            let rest = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let wanted = length.max(READ_BYTES).min(rest);
+        let end = self.start + self.filled as u64;
+        if offset < self.start || offset + length as u64 > end {
+            // What is held of it already is not read again.
+            let kept = if (self.start..end).contains(&offset) { (end - offset) as usize } else { 0 };
+            self.buffer.copy_within(self.filled - kept..self.filled, 0);
+            (self.start, self.filled) = (offset, kept);
+            let at = offset + kept as u64;
+            let rest = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+            let wanted = kept + (length.max(READ_BYTES) - kept).min(rest);
             if self.buffer.len() < wanted {
                 self.buffer.resize(wanted, 0);
             }
-            let read = self.piece.file.read_at(&mut self.buffer[..wanted], offset).map_err(|error| {
-                Error::io(format_args!("{} at byte {offset}", self.piece.path.display()), &error)
+            let read = self.piece.file.read_at(&mut self.buffer[kept..wanted], at).map_err(|error| {
+                Error::io(format_args!("{} at byte {at}", self.piece.path.display()), &error)
             })?;
-            (self.start, self.filled) = (offset, read);
+            self.filled += read;
             self.read += read as u64;
         }
         let from = (offset - self.start) as usize;
