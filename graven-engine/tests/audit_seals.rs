@@ -296,7 +296,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn appends_go_on_while_a_seal_is_made_and_callers_share_one() {
+fn appends_and_proofs_go_on_while_a_seal_is_made_and_callers_share_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     append_new_streams(&store, 0..3_000);
@@ -305,6 +305,15 @@ fn appends_go_on_while_a_seal_is_made_and_callers_share_one() {
         let writing = scope.spawn(|| append(&store, 0..400));
         let sealing: Vec<_> =
             (0..4).map(|_| scope.spawn(|| (store.head().0, trail.seal().unwrap()))).collect();
+        let proving = scope.spawn(|| {
+            for _ in 0..200 {
+                match trail.completeness(&name("new-7")) {
+                    Ok(proven) => drop(verify_stream(&trail, &name("new-7"), &proven)),
+                    Err(error) => assert_eq!(error.code, Code::NotSealedYet, "{error}"),
+                }
+            }
+        });
+        proving.join().unwrap();
         for sealing in sealing {
             let (asked_at, seal) = sealing.join().unwrap();
             assert!(seal.size >= asked_at.min(3_000), "{seal:?} covers what was there at {asked_at}");

@@ -224,12 +224,14 @@ impl Sealer {
             self.standing.lock().get_or_insert_default();
             return Ok(None);
         };
-        let known = self.standing.lock().take();
-        let known = match known {
-            Some(standing) => Some(standing),
-            None => self.load(work),
+        let known = {
+            let mut standing = self.standing.lock();
+            if standing.as_ref().is_some_and(|standing| standing.seal.as_ref() == Some(&last)) {
+                return Ok(Some(last));
+            }
+            standing.take()
         };
-        let standing = match known {
+        let standing = match known.or_else(|| self.load(work)) {
             Some(standing) if standing.seal.as_ref() == Some(&last) => standing,
             Some(standing) if standing.size > 0 => match self.advance(work, standing, &last) {
                 Err(error) if error.code == Code::Corrupted => {
@@ -348,13 +350,13 @@ impl Sealer {
         {
             return Ok(look_up(standing));
         }
-        let Some(mut work) = self.work.try_lock() else {
+        let mut work = match self.work.try_lock() {
+            Some(work) => work,
             // Somebody brings the trie forward. Until that is done the seal before holds as well.
-            if let Some(found) = self.standing.lock().as_mut().and_then(look_up) {
-                return Ok(Some(found));
-            }
-            self.catch_up(&mut self.work.lock())?;
-            return Ok(self.standing.lock().as_mut().and_then(look_up));
+            None => match self.standing.lock().as_mut().and_then(look_up) {
+                Some(found) => return Ok(Some(found)),
+                None => self.work.lock(),
+            },
         };
         self.expect_readable()?;
         self.catch_up(&mut work)?;

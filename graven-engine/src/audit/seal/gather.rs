@@ -42,14 +42,18 @@ pub(super) struct Gathered {
 
 /// Keyed hashes of stream names, remembered from one seal to the next. Bounded.
 #[derive(Default)]
-pub(super) struct Keys(HashMap<Box<str>, Hash>);
+pub(super) struct Keys {
+    keys: HashMap<Box<str>, Hash>,
+    names_bytes: usize,
+}
 
 impl Keys {
     fn remember(&mut self, name: Box<str>, key: Hash) {
-        if self.0.len() >= limits::SEAL_KEYS_MAX {
-            self.0.clear();
+        if self.keys.len() >= limits::SEAL_KEYS_MAX || self.names_bytes >= limits::SEAL_NAMES_BYTES_MAX {
+            *self = Keys::default();
         }
-        self.0.insert(name, key);
+        self.names_bytes += name.len();
+        self.keys.insert(name, key);
     }
 }
 
@@ -150,7 +154,7 @@ impl Gather<'_> {
 
     /// Keyed hash of the name of a record's stream.
     fn key_of(&mut self, record: &Record<'_>) -> Result<Option<Hash>> {
-        if let (None, Some(key)) = (record.stream_salt, self.keys.0.get(record.stream)) {
+        if let (None, Some(key)) = (record.stream_salt, self.keys.keys.get(record.stream)) {
             return Ok(Some(*key));
         }
         let salt = match record.stream_salt {
