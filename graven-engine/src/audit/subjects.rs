@@ -27,6 +27,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as BTreeEntry;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,10 +116,10 @@ impl SubjectKeys {
         let mut buckets = BTreeMap::new();
         for hash in &hashes {
             let number = bucket::number(hash);
-            if !buckets.contains_key(&number) {
-                buckets.insert(number, (self.bucket(number)?.unwrap_or_default(), false));
-            }
-            let (bucket, changed) = buckets.get_mut(&number).expect("it was just put there");
+            let (bucket, changed) = match buckets.entry(number) {
+                BTreeEntry::Occupied(known) => known.into_mut(),
+                BTreeEntry::Vacant(place) => place.insert((self.bucket(number)?.unwrap_or_default(), false)),
+            };
             if bucket.find(hash).is_none() {
                 bucket.insert(self.make_entry(*hash)?);
                 *changed = true;

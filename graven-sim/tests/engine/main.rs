@@ -18,6 +18,7 @@ mod journals_obey_the_laws;
 mod keys_of_data_subjects_lose_power_at_any_call;
 mod misdirected_write_is_noticed;
 mod nodes_share_a_journal;
+mod nodes_share_keys_of_data_subjects;
 mod random_operations_agree_with_the_model;
 mod read_error_is_an_error;
 mod retry_after_the_condition_changed;
