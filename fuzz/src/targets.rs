@@ -1,5 +1,6 @@
 //! The list of targets.
 
+mod anchor;
 mod audit;
 mod cloudevent;
 mod cursor;
@@ -40,6 +41,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "trie_proof", run: audit::trie_proof, seeds: audit::trie_proof_seeds, mutations: 80_000 },
     Target { name: "bundle", run: audit::bundle, seeds: audit::bundle_seeds, mutations: 100_000 },
     Target { name: "tile_path", run: audit::tile_path, seeds: audit::tile_path_seeds, mutations: 200_000 },
+    Target {
+        name: "witness_request",
+        run: anchor::witness_request,
+        seeds: anchor::witness_request_seeds,
+        mutations: 80_000,
+    },
+    Target { name: "timestamp", run: anchor::timestamp, seeds: anchor::timestamp_seeds, mutations: 200_000 },
     Target { name: "message", run: message::run, seeds: message::seeds, mutations: 400_000 },
     Target { name: "recovery", run: segment::as_is, seeds: segment::seeds, mutations: 4_000 },
     Target { name: "frame", run: segment::with_checksums_that_hold, seeds: segment::seeds, mutations: 4_000 },

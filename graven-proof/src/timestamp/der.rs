@@ -68,7 +68,8 @@ impl<'a> Reader<'a> {
 
     /// The content of an integer that is not negative and fits 63 bits.
     pub(super) fn number(self) -> Option<u64> {
-        let shortest = self.0.len() == 1 || self.0.first() != Some(&0);
+        // a leading zero only says that the number is not negative
+        let shortest = !matches!(self.0, [0, 0..=0x7f, ..]);
         let fits = (1..=8).contains(&self.0.len()) && self.0[0] < 0x80;
         (shortest && fits).then(|| self.0.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }

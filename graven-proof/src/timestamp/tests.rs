@@ -134,6 +134,22 @@ fn times_are_counted_from_1970() {
 }
 
 #[test]
+fn integers_have_one_spelling() {
+    for (content, number) in [
+        (&[0][..], Some(0)),
+        (&[0x7f], Some(0x7f)),
+        (&[0, 0x80], Some(0x80)),
+        (&[0, 0x80, 0, 0, 0, 0, 0, 0], Some(1 << 55)),
+        (&[0, 0x7f], None),
+        (&[0x80], None),
+        (&[], None),
+        (&[1; 9], None),
+    ] {
+        assert_eq!(Reader::new(content).number(), number, "{content:?}");
+    }
+}
+
+#[test]
 fn lengths_have_one_spelling() {
     let long = der::write(OCTET_STRING, &[1; 300]);
     assert_eq!(Reader::new(&long).only(OCTET_STRING).unwrap().rest(), [1; 300]);
