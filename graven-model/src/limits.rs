@@ -149,6 +149,9 @@ pub const VERIFY_NAMES_OPEN_MAX: usize = 1 << 20;
 /// Events one erasure names by position, so that its record fits a leaf. [`crate::Code::InvalidErasure`]
 pub const ERASURE_POSITIONS_MAX: usize = 2_000;
 
+/// Streams one run of scavenging drops something from: they are written down in one append, and kept in memory meanwhile.
+pub const SCAVENGE_STREAMS_MAX: usize = 10_000;
+
 /// Bytes of each text in an erasure or a legal hold: ids, codes, names of those who decided. [`crate::Code::InvalidErasure`]
 pub const ERASURE_TEXT_BYTES_MAX: usize = 256;
 

@@ -297,6 +297,9 @@ fn replay_record(
         prev_global: chain.last_leaf,
     };
     let hash = leaf_of(record, &place, &tags).hash(scratch);
+    if matches!(record.kind, Kind::Erasure | Kind::Retention) {
+        sources.erasing.note_news();
+    }
     if let Some(key) = erased_name(record.kind, record.data) {
         names.forget_tag(&key);
         sources.erasing.forget_name(key);

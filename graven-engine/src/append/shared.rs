@@ -2,6 +2,7 @@
 
 use super::facts::{PendingEvent, Sources};
 use super::frames::Chain;
+use crate::audit::Eraser;
 use crate::env::Env;
 use crate::stats::Tally;
 use graven_model::{Code, Error, Position, Result};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) sources: Sources,
+    pub(crate) eraser: Eraser,
     head: AtomicU64,
     watch: watch::Sender<Position>,
     pub(crate) tally: Mutex<Tally>,
@@ -31,6 +33,7 @@ impl Shared {
         Shared {
             env,
             sources,
+            eraser: Eraser::default(),
             head: AtomicU64::new(chain.position),
             watch: watch::Sender::new(Position(chain.position)),
             tally: Mutex::new(tally),

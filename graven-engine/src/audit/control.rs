@@ -45,25 +45,39 @@ impl ControlWriter {
 
     /// [`ControlWriter::append`] under an id that the caller makes sure is not taken.
     pub(super) fn append_as(&self, id: EventId, control: &Control) -> Result<Receipt> {
-        self.append_event(control.kind(), NewEvent::json(id, control.event_type(), control.encode()))
+        let event = NewEvent::json(id, control.event_type(), control.encode());
+        self.append_events(control.kind(), vec![event])
+    }
+
+    /// Appends records of one kind, all of them or none.
+    pub(super) fn append_all(&self, kind: Kind, controls: &[Control]) -> Result<Receipt> {
+        let events = {
+            let mut entropy = self.entropy.lock();
+            let event = |control: &Control| {
+                NewEvent::json(EventId(entropy.bytes()), control.event_type(), control.encode())
+            };
+            controls.iter().map(event).collect()
+        };
+        self.append_events(kind, events)
     }
 
     /// [`ControlWriter::append`] of a body that is encoded.
     pub(crate) fn append_body(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
         let id = EventId(self.entropy.lock().bytes());
-        self.append_event(kind, NewEvent::json(id, event_type, body))
+        self.append_events(kind, vec![NewEvent::json(id, event_type, body)])
     }
 
-    fn append_event(&self, kind: Kind, event: NewEvent) -> Result<Receipt> {
+    fn append_events(&self, kind: Kind, events: Vec<NewEvent>) -> Result<Receipt> {
+        let count = events.len() as u32;
         let path = self.path.get().ok_or_else(|| {
             Error::new(Code::NotTheWriter, "this node follows the journal; another one writes it")
         })?;
-        let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, [event]);
+        let request = AppendRequest::to(StreamName::new(AUDIT_STREAM)?, Expected::Any, events);
         let (reply, receiver) = oneshot::channel();
         let audit = self.shared.sources.audit;
         path.submit(prepare(Operation::Control(kind), request, audit, None, &self.entropy, reply)?)?;
         let receipt = PendingAppend::new(receiver).wait()?;
-        if receipt.appended != 1 {
+        if receipt.appended != count {
             return Err(Error::new(Code::Internal, "the id of a control record was drawn twice"));
         }
         Ok(receipt)

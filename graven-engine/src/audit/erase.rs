@@ -30,6 +30,7 @@ use graven_proof::{Hash, leaf};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -85,12 +86,19 @@ pub struct ErasureOutcome {
 #[derive(Default)]
 pub(crate) struct Eraser {
     /// One erasure, and one change of the holds, at a time.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
+}
+
+/// Whether keys of subjects are destroyed too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    Destroy,
+    Leave,
 }
 
 #[derive(Default)]
-struct State {
-    holds: Holds,
+pub(super) struct State {
+    pub(super) holds: Holds,
     /// Everything that the records below say is destroyed.
     applied: u64,
 }
@@ -110,7 +118,7 @@ impl Eraser {
         if let Some(outcome) = state.repeated(shared, request, &parts, id)? {
             return Ok(outcome);
         }
-        state.finish(shared)?;
+        state.finish(shared, Keys::Destroy)?;
         let head = shared.head();
         let (target, first, meant) = resolve(shared, head, &request.target, &parts)?;
         state.holds.refresh(shared)?;
@@ -134,33 +142,9 @@ impl Eraser {
         };
         let bar = meant.subject().map(|subject| shared.sources.erasing.bar(subject));
         let record = trail.control().append_as(id, &Control::Erasure(erasure))?.first_position.0;
-        state.carry_out(shared, trail, record, meant, bar, survey.events)
-    }
-
-    /// Drops what no reader of a stream can see any more, as [`Eraser::erase`] erases.
-    pub(super) fn retain(
-        &self,
-        shared: &Shared,
-        trail: &Trail,
-        stream: &StreamName,
-        before: u64,
-        rule: &str,
-        dry_run: bool,
-    ) -> Result<ErasureOutcome> {
-        let mut state = self.state.lock();
-        state.finish(shared)?;
-        let parts = vec![Part::Data, Part::Metadata];
-        let target = ErasureTarget::Stream { name: stream.clone(), before: Some(Revision(before)) };
-        let (target, first, meant) = resolve(shared, shared.head(), &target, &parts)?;
-        state.holds.refresh(shared)?;
-        let survey = survey(shared, &meant, Some(&state.holds))?;
-        let segments = survey.segments.len() as u64;
-        if survey.events == 0 || dry_run {
-            return Ok(ErasureOutcome { events: survey.events, segments, ..ErasureOutcome::default() });
-        }
-        let retention = Retention { target, parts, events: survey.events, first, rule: rule.to_owned() };
-        let record = trail.control().append(&Control::Retention(retention))?.first_position.0;
-        state.carry_out(shared, trail, record, meant, None, survey.events)
+        let meant = vec![Meant { at: record, ..meant }];
+        let done = state.carry_out(shared, trail, (record, record + 1), meant, bar)?;
+        Ok(ErasureOutcome { events: survey.events, ..done })
     }
 
     /// Carries out what the log says was decided and a crash or a full disk interrupted.
@@ -168,7 +152,19 @@ impl Eraser {
     /// # Errors
     /// Those of reading and rewriting segments; the rest is still to be done then.
     pub(crate) fn finish(&self, shared: &Shared) -> Result<()> {
-        self.state.lock().finish(shared)
+        self.state.lock().finish(shared, Keys::Destroy)
+    }
+
+    /// [`Eraser::finish`] on a copy whose log another node writes: that one destroys keys. Looks only if a record came since it
+    /// was done last; what fails is tried again with the next one, and at the next start.
+    ///
+    /// # Errors
+    /// As [`Eraser::finish`].
+    pub(crate) fn follow(&self, shared: &Shared) -> Result<()> {
+        if !shared.sources.erasing.take_news() {
+            return Ok(());
+        }
+        self.state.lock().finish(shared, Keys::Leave)
     }
 
     /// See [`crate::Store::holds`].
@@ -253,7 +249,7 @@ impl State {
             )
             .found(format!("the record at position {}", place.position)));
         }
-        self.finish(shared).map_err(|error| unfinished(place.position, &error))?;
+        self.finish(shared, Keys::Destroy).map_err(|error| unfinished(place.position, &error))?;
         let record = Some(Position(place.position));
         Ok(Some(ErasureOutcome {
             record,
@@ -263,34 +259,29 @@ impl State {
         }))
     }
 
-    /// What follows the record of a decision.
-    fn carry_out(
+    /// What follows the records of a decision, the first of which stands at `record`, the last before `next`.
+    pub(super) fn carry_out(
         &mut self,
         shared: &Shared,
         trail: &Trail,
-        record: u64,
-        mut meant: Meant,
+        (record, next): (u64, u64),
+        meant: Vec<Meant>,
         bar: Option<super::erasing::Bar<'_>>,
-        events: u64,
     ) -> Result<ErasureOutcome> {
-        meant.at = record;
         let destroyed = (|| {
             if trail.latest().is_some() {
-                trail.checkpoint(record + 1)?;
+                trail.checkpoint(next)?;
             }
-            let found = survey(shared, &meant, None)?;
-            destroy_key(shared, &meant, &found)?;
-            drop(bar);
-            let done = rewrite(shared, &meant, &found)?;
-            self.applied = record + 1;
-            write_progress(shared, self.applied)?;
+            let done = destroy(shared, &meant, Keys::Destroy, || drop(bar))?;
+            self.applied = next;
+            write_progress(shared, next)?;
             Ok(done)
         })();
         let done = destroyed.map_err(|error| unfinished(record, &error))?;
-        Ok(ErasureOutcome { record: Some(Position(record)), events, ..done })
+        Ok(ErasureOutcome { record: Some(Position(record)), ..done })
     }
 
-    fn finish(&mut self, shared: &Shared) -> Result<()> {
+    pub(super) fn finish(&mut self, shared: &Shared, keys: Keys) -> Result<()> {
         if self.applied == 0 {
             self.applied = read_progress(shared)?;
         }
@@ -311,34 +302,20 @@ impl State {
             return Ok(());
         }
         records.sort_unstable_by_key(|record| record.0);
-        for (position, target, parts, first) in records {
-            carry_on(shared, position, &target, &parts, first)?;
-            self.applied = position + 1;
+        let next = records.last().map_or(0, |record| record.0 + 1);
+        let mut meant = Vec::new();
+        for (position, target, parts, first) in &records {
+            meant.extend(find_again(shared, *position, target, parts, *first)?);
         }
-        write_progress(shared, self.applied)
+        destroy(shared, &meant, keys, || ())?;
+        for (_, target, ..) in &records {
+            if let Target::Subject { subject_key } = target {
+                shared.sources.erasing.name_is_gone(subject_key);
+            }
+        }
+        self.applied = next;
+        write_progress(shared, next)
     }
-}
-
-/// Carries out what a record says, as far as that was not done yet.
-///
-/// # Errors
-/// Those of reading and rewriting segments.
-pub(crate) fn carry_on(
-    shared: &Shared,
-    record: u64,
-    target: &Target,
-    parts: &[Part],
-    first: Option<u64>,
-) -> Result<()> {
-    if let Some(meant) = find_again(shared, record, target, parts, first)? {
-        let found = survey(shared, &meant, None)?;
-        destroy_key(shared, &meant, &found)?;
-        rewrite(shared, &meant, &found)?;
-    }
-    if let Target::Subject { subject_key } = target {
-        shared.sources.erasing.name_is_gone(subject_key);
-    }
-    Ok(())
 }
 
 fn unfinished(record: u64, cause: &Error) -> Error {
@@ -351,21 +328,21 @@ fn unfinished(record: u64, cause: &Error) -> Error {
 }
 
 /// Which events a record means, by name.
-struct Meant {
+pub(super) struct Meant {
     /// All of them stand before this position.
-    at: u64,
-    whose: Whose,
-    erase: Erase,
+    pub(super) at: u64,
+    pub(super) whose: Whose,
+    pub(super) erase: Erase,
 }
 
-enum Whose {
+pub(super) enum Whose {
     Positions(Vec<u64>),
     Stream { name: String, before: u64 },
     Subject(String),
 }
 
 impl Meant {
-    fn means(&self, position: u64, record: &Record<'_>) -> bool {
+    pub(super) fn means(&self, position: u64, record: &Record<'_>) -> bool {
         position < self.at
             && !record.kind.is_control()
             && match &self.whose {
@@ -378,7 +355,7 @@ impl Meant {
     }
 
     /// Whether something of a record is still to be destroyed.
-    fn has_left(&self, record: &Record<'_>) -> bool {
+    pub(super) fn has_left(&self, record: &Record<'_>) -> bool {
         self.erase.data && record.data_erased.is_none()
             || self.erase.metadata && !record.metadata.is_empty()
             || self.erase.subject.is_some() && matches!(record.subject, Some(Subject::Named(..)))
@@ -443,6 +420,52 @@ struct Survey {
     sealed: Option<u64>,
 }
 
+/// Asks which hold covers an event, remembering keys of names.
+#[derive(Default)]
+pub(super) struct Held {
+    keys: HashMap<String, Option<Hash>>,
+}
+
+impl Held {
+    /// The hold that covers the event of a record, if one does.
+    ///
+    /// # Errors
+    /// Those of finding the salts of its names.
+    pub(super) fn covering<'h>(
+        &mut self,
+        sources: &Sources,
+        pending: &Pending,
+        holds: Option<&'h Holds>,
+        record: &Record<'_>,
+    ) -> Result<Option<&'h Hold>> {
+        let Some(holds) = holds.filter(|holds| !holds.is_empty()) else { return Ok(None) };
+        if self.keys.len() > KEYS_MAX {
+            self.keys.clear();
+        }
+        let keys = RefCell::new(&mut self.keys);
+        let known = |name: String, find: &dyn Fn() -> Result<Option<Hash>>| {
+            if let Some(key) = keys.borrow().get(&name) {
+                return Ok(*key);
+            }
+            let key = find()?;
+            keys.borrow_mut().insert(name, key);
+            Ok(key)
+        };
+        let stream = record.stream;
+        holds.covering(
+            ids::category_of(stream),
+            || known(format!("s{stream}"), &|| holds::stream_key(sources, pending, stream)),
+            || match record.subject {
+                None => Ok(None),
+                Some(Subject::Keyed(key)) => Ok(Some(key)),
+                Some(Subject::Named(name, _)) => {
+                    known(format!("p{name}"), &|| holds::subject_key(sources, pending, name))
+                }
+            },
+        )
+    }
+}
+
 /// Looks through what is meant.
 ///
 /// # Errors
@@ -452,7 +475,7 @@ fn survey(shared: &Shared, meant: &Meant, holds: Option<&Holds>) -> Result<Surve
     let pending = Pending::none_below(shared.head());
     let mut reader = Reader::new(&sources.log);
     let mut found = Survey::default();
-    let mut keys: HashMap<String, Option<Hash>> = HashMap::default();
+    let mut held = Held::default();
     meant.candidates(sources, |position| {
         let fetched = reader.fetch(position, sources.offset(position)?)?;
         let record = fetched.record()?;
@@ -466,41 +489,12 @@ fn survey(shared: &Shared, meant: &Meant, holds: Option<&Holds>) -> Result<Surve
             )
             .found(format!("an event of stream {:?}", limits::shorten(record.stream))));
         }
-        if let Some(holds) = holds.filter(|holds| !holds.is_empty()) {
-            if keys.len() > KEYS_MAX {
-                keys.clear();
-            }
-            let keys = std::cell::RefCell::new(&mut keys);
-            let known = |name: String, find: &dyn Fn() -> Result<Option<Hash>>| {
-                if let Some(key) = keys.borrow().get(&name) {
-                    return Ok(*key);
-                }
-                let key = find()?;
-                keys.borrow_mut().insert(name, key);
-                Ok(key)
-            };
-            let hold = holds.covering(
-                ids::category_of(record.stream),
-                || {
-                    known(format!("s{}", record.stream), &|| {
-                        holds::stream_key(sources, &pending, record.stream)
-                    })
-                },
-                || match record.subject {
-                    None => Ok(None),
-                    Some(Subject::Keyed(key)) => Ok(Some(key)),
-                    Some(Subject::Named(name, _)) => {
-                        known(format!("p{name}"), &|| holds::subject_key(sources, &pending, name))
-                    }
-                },
-            )?;
-            if let Some(hold) = hold {
-                return Err(Error::new(
-                    Code::LegalHold,
-                    format!("legal hold {:?} covers the event at position {position}", hold.id),
-                )
-                .found(hold.reason.clone()));
-            }
+        if let Some(hold) = held.covering(sources, &pending, holds, &record)? {
+            return Err(Error::new(
+                Code::LegalHold,
+                format!("legal hold {:?} covers the event at position {position}", hold.id),
+            )
+            .found(hold.reason.clone()));
         }
         found.events += 1;
         if record.sealed && record.data_erased.is_none() {
@@ -524,19 +518,51 @@ fn destroy_key(shared: &Shared, meant: &Meant, found: &Survey) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the segments with what is meant, from the newest to the oldest.
-fn rewrite(shared: &Shared, meant: &Meant, found: &Survey) -> Result<ErasureOutcome> {
+/// Destroys what is meant: the keys of subjects, after which `keys_are_gone` is told, and then the bytes, segment by segment,
+/// from the newest to the oldest.
+///
+/// # Errors
+/// Those of reading and rewriting segments; what is destroyed by then stays so.
+fn destroy(
+    shared: &Shared,
+    meant: &[Meant],
+    keys: Keys,
+    keys_are_gone: impl FnOnce(),
+) -> Result<ErasureOutcome> {
+    let mut segments = BTreeSet::new();
+    for one in meant {
+        let found = survey(shared, one, None)?;
+        if keys == Keys::Destroy {
+            destroy_key(shared, one, &found)?;
+        }
+        segments.extend(found.segments);
+    }
+    keys_are_gone();
+    // Streams are many where retention is at work.
+    let mut of_stream: HashMap<&str, Vec<&Meant>> = HashMap::default();
+    let mut others = Vec::new();
+    for one in meant {
+        match &one.whose {
+            Whose::Stream { name, .. } => of_stream.entry(name).or_default().push(one),
+            _ => others.push(one),
+        }
+    }
     let mut done = ErasureOutcome::default();
-    for first in found.segments.iter().rev() {
+    for first in segments.iter().rev() {
         let rewritten = shared.sources.log.rewrite_segment(*first, &mut |position, record| {
-            if meant.means(position, record) { meant.erase } else { Erase::default() }
+            let here = of_stream.get(record.stream).into_iter().flatten().chain(&others);
+            here.filter(|one| one.means(position, record)).fold(Erase::default(), |all, one| Erase {
+                data: all.data || one.erase.data,
+                metadata: all.metadata || one.erase.metadata,
+                subject: all.subject.or(one.erase.subject),
+            })
         })?;
         done.events += rewritten.events;
         done.segments += u64::from(rewritten.events > 0);
         done.bytes_freed += rewritten.bytes_freed;
     }
-    if let Some(key) = &meant.erase.subject {
-        shared.sources.erasing.name_is_gone(key);
+    for key in meant.iter().filter_map(|one| one.erase.subject) {
+        shared.sources.erasing.name_is_gone(&key);
     }
     Ok(done)
 }
@@ -590,7 +616,7 @@ fn positions_of(positions: &[Position]) -> Vec<u64> {
     positions
 }
 
-fn erase_of(parts: &[Part], subject: Option<Hash>) -> Erase {
+pub(super) fn erase_of(parts: &[Part], subject: Option<Hash>) -> Erase {
     Erase {
         data: parts.contains(&Part::Data),
         metadata: parts.contains(&Part::Metadata),

@@ -4,7 +4,7 @@
 use graven_model::{AppendRequest, Code, Error, Result};
 use graven_proof::Hash;
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Erasures under way. One for a store.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Erasing {
     barred: RwLock<Vec<String>>,
     /// Counts the times a subject was barred.
     generation: AtomicU64,
+    /// A record of an erasure or of retention was read that is not carried out here.
+    news: AtomicBool,
 }
 
 impl Erasing {
@@ -35,6 +37,16 @@ impl Erasing {
     /// Whether the salt of this name is not to be used.
     pub(crate) fn is_forgotten(&self, key: &Hash) -> bool {
         self.names.read().contains(key)
+    }
+
+    /// A record came that says what is destroyed.
+    pub(crate) fn note_news(&self) {
+        self.news.store(true, Ordering::Release);
+    }
+
+    /// Whether one came since this was asked last.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::AcqRel)
     }
 
     /// Takes nothing of a subject until the bar is dropped: what was sealed before and is not in the log yet is refused there.

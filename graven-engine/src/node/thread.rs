@@ -178,6 +178,10 @@ impl Node {
 
     /// Takes what the journal has, and waits a moment if that was nothing.
     fn round(&self, feed: &mut Feed, known: &mut bool) -> Result<()> {
+        // What the writer erased goes from here too; what keeps it from going may pass.
+        if let Err(error) = self.shared.eraser.follow(&self.shared) {
+            tracing::warn!(%error, "what was erased at the writer cannot be erased here yet");
+        }
         if *known && feed.pull()? {
             self.member.heard(None, feed.head(), None);
             return Ok(());

@@ -17,6 +17,7 @@ mod index_lost_or_damaged;
 mod journals_obey_the_laws;
 mod keys_of_data_subjects_lose_power_at_any_call;
 mod misdirected_write_is_noticed;
+mod nodes_erase_what_their_writer_erased;
 mod nodes_share_a_journal;
 mod nodes_share_keys_of_data_subjects;
 mod random_operations_agree_with_the_model;
