@@ -286,27 +286,33 @@ fn everything_written_anew_without_the_key_contradicts_what_was_signed() {
     assert!(first.actual.contains("positions 200 to 399"), "no position is made up: {first:?}");
 }
 
-/// Signs the log as it is now with the log's own key, and replaces every checkpoint there was.
-fn sign_anew(dir: &Path, forger: &Forger, size: u64) {
-    let keys = dir.join("keys");
-    let key = std::fs::read_dir(&keys)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|ending| ending == "key"))
-        .unwrap();
-    let key: SignerKey = std::fs::read_to_string(key).unwrap().trim_end().parse().unwrap();
-    let text =
-        SignedCheckpoint::sign(&TreeHead { size, root: forger.root() }, &key, &[], 0).unwrap().to_string();
+/// The key that signs a stopped store's checkpoints.
+fn log_key(dir: &Path) -> SignerKey {
+    let mut files = std::fs::read_dir(dir.join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let key = files.find(|path| path.extension().is_some_and(|ending| ending == "key")).unwrap();
+    std::fs::read_to_string(key).unwrap().trim_end().parse().unwrap()
+}
+
+/// A checkpoint as its file has it.
+fn block(checkpoint: &SignedCheckpoint) -> [u8; 512] {
+    let text = checkpoint.to_string();
     let mut block = [0; 512];
     block[..4].copy_from_slice(b"GCP1");
     block[9] = 1;
     block[10..12].copy_from_slice(&(text.len() as u16).to_le_bytes());
-    block[12..20].copy_from_slice(&size.to_le_bytes());
+    block[12..20].copy_from_slice(&checkpoint.unverified_head().size.to_le_bytes());
     block[28..28 + text.len()].copy_from_slice(text.as_bytes());
     let crc = crc32c::crc32c(&block[8..]);
     block[4..8].copy_from_slice(&crc.to_le_bytes());
-    std::fs::write(dir.join("checkpoints.log"), block).unwrap();
-    std::fs::remove_file(keys.join("high-water")).unwrap();
+    block
+}
+
+/// Signs the log as it is now with the log's own key, and replaces every checkpoint there was.
+fn sign_anew(dir: &Path, forger: &Forger, size: u64) {
+    let head = TreeHead { size, root: forger.root() };
+    let checkpoint = SignedCheckpoint::sign(&head, &log_key(dir), &[], 0).unwrap();
+    std::fs::write(dir.join("checkpoints.log"), block(&checkpoint)).unwrap();
+    std::fs::remove_file(dir.join("keys").join("high-water")).unwrap();
 }
 
 #[test]
@@ -485,4 +491,29 @@ fn a_sealed_root_that_is_wrong_is_found_even_if_the_key_signed_it() {
     let report = check(dir.path());
     expect(&report, FindingCode::MapRootMismatch, Some(351));
     assert_eq!(report.findings(), 1, "{report:#?}");
+}
+
+#[test]
+fn keys_are_followed_through_the_log_and_believed_for_the_sizes_they_may_sign() {
+    let dir = store();
+    let first = log_key(dir.path());
+    let store = graven_engine::Store::open(dir.path(), Options::small()).unwrap();
+    store.trail().rotate(false, None).unwrap();
+    append(&store, EVENTS, 20);
+    let head = store.head().0;
+    store.trail().checkpoint(head).unwrap();
+    store.close().unwrap();
+    let report = check(dir.path());
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.last_good_checkpoint.as_ref().unwrap().size, head);
+    let options = VerifyOptions { vkeys: vec![first.verifier().clone()], ..VerifyOptions::default() };
+    let report = check_with(dir.path(), &options);
+    assert!(report.is_clean(), "the first key authorised the second: {report:#?}");
+    assert_eq!(report.last_good_checkpoint.unwrap().size, head);
+
+    let forger = Forger::at(dir.path());
+    let forged =
+        SignedCheckpoint::sign(&TreeHead { size: head, root: forger.root() }, &first, &[], 0).unwrap();
+    std::fs::write(dir.path().join("checkpoints.log"), block(&forged)).unwrap();
+    expect(&check(dir.path()), FindingCode::KeyOutOfRange, None);
 }

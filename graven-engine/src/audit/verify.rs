@@ -3,6 +3,7 @@
 //! [`verify`] looks at a store that is stopped, whatever state it is in; [`crate::Store::verify`] at one that goes on.
 //! Nothing here writes, and nothing is repaired: what is found is reported, with the place where it was found.
 
+mod believed;
 mod check;
 mod erasures;
 mod fields;
@@ -21,6 +22,7 @@ use crate::append::{Shared, log_tag};
 use crate::env::{Env, Open};
 use crate::log::segment::{self, SegmentHeader};
 use crate::store::open::{AUDIT_DIR, CHECKPOINTS_FILE, Identity, KEYS_DIR, LOG_DIR, enter, read_identity};
+use believed::Believed;
 use check::{Begin, Checker};
 use graven_model::{Code, Error, Result, limits};
 use graven_proof::checkpoint::SignedCheckpoint;
@@ -28,11 +30,10 @@ use graven_proof::finding::{Finding, FindingCode, Report, Trust};
 use graven_proof::leaf::log_genesis;
 use graven_proof::merkle::Frontier;
 use graven_proof::note::VerifierKey;
-use graven_proof::policy::Policy;
 use heads::Heads;
 use map::MapCheck;
 use scan::{Head, Input, Piece};
-use signed::{Keys, SignedHeads};
+use signed::SignedHeads;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -344,24 +345,18 @@ impl<'a> Walk<'a> {
             true => (own, Trust::OwnKeys),
             false => (verify.vkeys.clone(), Trust::GivenKeys),
         };
-        let keys = if vkeys.is_empty() {
+        if vkeys.is_empty() {
             trust = Trust::NotVouched;
-            Keys::Nobody
-        } else {
-            let lines: String = vkeys.iter().map(|key| format!("log {key}\n")).collect();
-            let policy = Policy::parse(&format!("{lines}quorum none\n"))
-                .map_err(|error| Error::new(Code::BadRequest, format!("the keys to verify with: {error}")))?;
-            Keys::Known(Box::new(policy))
-        };
+        }
+        let believed = Believed::new(&vkeys, origin)?;
         let file = self.dir.join(CHECKPOINTS_FILE);
         let signed = SignedHeads::open(
             self.env,
             &file,
             origin,
-            keys,
+            believed,
             brought,
-            self.open.is_some(),
-            if self.open.is_some() { self.begin.trusted_below } else { 0 },
+            self.open.as_ref().map(|_| self.begin.trusted_below),
             report,
         )?;
         report.trust = if signed.is_empty() { Trust::NoCheckpoints } else { trust };

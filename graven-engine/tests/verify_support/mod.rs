@@ -16,14 +16,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Byte of a segment where its first frame begins.
-pub const FIRST_FRAME: usize = 4096;
+pub(crate) const FIRST_FRAME: usize = 4096;
 /// Events of [`filled`].
-pub const EVENTS: u64 = 600;
+pub(crate) const EVENTS: u64 = 600;
 /// Sizes of its checkpoints.
-pub const CHECKPOINTS: [u64; 3] = [200, 400, 600];
+pub(crate) const CHECKPOINTS: [u64; 3] = [200, 400, 600];
 
 /// A stopped store of [`EVENTS`] events in seven streams and four to an append, with [`CHECKPOINTS`].
-pub fn filled(dir: &Path) {
+pub(crate) fn filled(dir: &Path) {
     let store = Store::open(dir, Options::small()).unwrap();
     for number in (0..EVENTS).step_by(4) {
         append(&store, number, 4);
@@ -35,7 +35,7 @@ pub fn filled(dir: &Path) {
 }
 
 /// Appends events with tags, metadata and a data subject, at most seven in one append.
-pub fn append(store: &Store, from: u64, count: u64) {
+pub(crate) fn append(store: &Store, from: u64, count: u64) {
     for first in (from..from + count).step_by(7) {
         let mut request = AppendRequest::default();
         for number in first..(first + 7).min(from + count) {
@@ -47,48 +47,48 @@ pub fn append(store: &Store, from: u64, count: u64) {
 }
 
 /// An event like the others.
-pub fn event(number: u64) -> NewEvent {
+pub(crate) fn event(number: u64) -> NewEvent {
     let id = EventId(u128::from(number + 1).to_be_bytes());
     let data = format!(r#"{{"amount":{},"number":{number}}}"#, number * 100);
     let mut event = NewEvent::json(id, "LoanSubmitted", data).tagged([format!("customer:{}", number % 11)]);
     event.metadata = format!(r#"{{"user":"u{number}"}}"#).into();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         event.data_subject = Some(format!("person-{}", number % 5).as_str().into());
     }
     event
 }
 
 /// Verifies all of a stopped store with the keys beside it.
-pub fn check(dir: &Path) -> Report {
+pub(crate) fn check(dir: &Path) -> Report {
     check_with(dir, &VerifyOptions::default())
 }
 
 /// Verifies a stopped store.
-pub fn check_with(dir: &Path, options: &VerifyOptions) -> Report {
+pub(crate) fn check_with(dir: &Path, options: &VerifyOptions) -> Report {
     verify(dir, &Options::small(), options, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// Expects this finding to be the one that counts.
 #[track_caller]
-pub fn expect(report: &Report, code: FindingCode, position: Option<u64>) {
+pub(crate) fn expect(report: &Report, code: FindingCode, position: Option<u64>) {
     let first = report.first.as_ref().unwrap_or_else(|| panic!("{code} was not found: {report:#?}"));
     assert_eq!((first.code, first.position), (code, position), "{report:#?}");
 }
 
 /// The one segment of a small store.
-pub fn segment(dir: &Path) -> PathBuf {
+pub(crate) fn segment(dir: &Path) -> PathBuf {
     dir.join("log").join(format!("{:020}.seg", 0))
 }
 
 /// Changes one byte of a file.
-pub fn change(path: &Path, at: usize, change: u8) {
+pub(crate) fn change(path: &Path, at: usize, change: u8) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= change;
     std::fs::write(path, bytes).unwrap();
 }
 
 /// Copies a directory with the rights of its files.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -104,27 +104,27 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// A frame taken apart.
 #[derive(Clone)]
-pub struct Frame {
-    pub header: Header,
+pub(crate) struct Frame {
+    pub(crate) header: Header,
     /// Bodies of its records.
-    pub bodies: Vec<Vec<u8>>,
+    pub(crate) bodies: Vec<Vec<u8>>,
     /// Where it stood in its segment.
-    pub offset: usize,
+    pub(crate) offset: usize,
 }
 
 /// Somebody with a hex editor, patience and no key.
-pub struct Forger {
+pub(crate) struct Forger {
     dir: PathBuf,
     log_id: [u8; 16],
     origin: String,
     head: Vec<u8>,
     length: usize,
-    pub frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 /// What a forger writes besides records with checksums that fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Forgery {
+pub(crate) enum Forgery {
     /// Nothing: hashes stay as they were.
     Checksums,
     /// Roots in the frames.
@@ -135,7 +135,7 @@ pub enum Forgery {
 
 impl Forger {
     /// Reads the log of a stopped store of one segment.
-    pub fn at(dir: &Path) -> Forger {
+    pub(crate) fn at(dir: &Path) -> Forger {
         let identity: serde_json::Value =
             serde_json::from_slice(&std::fs::read(dir.join("store.json")).unwrap()).unwrap();
         let log_id = EventId::parse(identity["log_id"].as_str().unwrap()).unwrap().0;
@@ -164,18 +164,18 @@ impl Forger {
     }
 
     /// Origin of the log.
-    pub fn origin(&self) -> &str {
+    pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
     /// The body of the record at a position, as the frames stood when they were read.
-    pub fn body(&mut self, position: u64) -> &mut Vec<u8> {
+    pub(crate) fn body(&mut self, position: u64) -> &mut Vec<u8> {
         let frame = self.frames.iter_mut().find(|frame| position < frame.header.end()).unwrap();
         &mut frame.bodies[(position - frame.header.first) as usize]
     }
 
     /// Byte in the segment where the body of the record at a position begins.
-    pub fn body_offset(&self, position: u64) -> usize {
+    pub(crate) fn body_offset(&self, position: u64) -> usize {
         let frame = self.frames.iter().find(|frame| position < frame.header.end()).unwrap();
         let index = (position - frame.header.first) as usize;
         let before: usize = frame.bodies[..index].iter().map(|body| RECORD_HEAD_BYTES + body.len()).sum();
@@ -183,7 +183,7 @@ impl Forger {
     }
 
     /// Takes events out; those that follow in their streams move up.
-    pub fn drop_events(&mut self, such: impl Fn(u64, &Record<'_>) -> bool) {
+    pub(crate) fn drop_events(&mut self, such: impl Fn(u64, &Record<'_>) -> bool) {
         let mut next: HashMap<String, u64> = HashMap::new();
         for frame in &mut self.frames {
             let mut kept = Vec::new();
@@ -204,7 +204,7 @@ impl Forger {
     }
 
     /// Writes the log again, with checksums that fit from the first byte to the last.
-    pub fn write(&self, forgery: Forgery) {
+    pub(crate) fn write(&self, forgery: Forgery) {
         let mut out = self.head.clone();
         let mut previous = crc32c::crc32c(&self.log_id);
         let mut leaves = Leaves::new(&self.origin);
@@ -261,7 +261,7 @@ impl Forger {
     }
 
     /// Root over the log as it would be written.
-    pub fn root(&self) -> Hash {
+    pub(crate) fn root(&self) -> Hash {
         let mut leaves = Leaves::new(&self.origin);
         let mut frontier = Frontier::default();
         for frame in &self.frames {
@@ -275,7 +275,7 @@ impl Forger {
 }
 
 /// Writes another revision into a record's body.
-pub fn set_revision(body: &mut Vec<u8>, was: u64, revision: u64) {
+pub(crate) fn set_revision(body: &mut Vec<u8>, was: u64, revision: u64) {
     let varint = |mut number: u64| {
         let mut out = Vec::new();
         while number >= 0x80 {

@@ -239,7 +239,7 @@ impl<'a> Checker<'a> {
             self.report.add(finding.at(position).shown_by(place()));
             return self.lose(position..position + 1);
         };
-        self.note_erasures(position, &record);
+        self.note_controls(position, &record);
         let about =
             |finding: Finding| finding.at(position).of(record.stream, record.revision).shown_by(place());
         if let Some(change) = change {
@@ -517,8 +517,9 @@ impl<'a> Checker<'a> {
     /// Compares the signed heads of this size; leaves out smaller ones.
     fn compare_signed(&mut self, size: u64) -> Result<()> {
         while self.next_signed <= size {
-            let Some(signed) = self.signed.take(&mut self.report)? else { break };
+            let taken = self.signed.take(&mut self.report)?;
             self.next_signed = self.signed.next_size();
+            let Some(signed) = taken else { continue };
             if signed.head.size < size || self.blind {
                 continue;
             }
@@ -562,7 +563,8 @@ impl<'a> Checker<'a> {
             self.decide(computed_right)?;
         }
         if whole {
-            while let Some(signed) = self.signed.take(&mut self.report)? {
+            while self.signed.next_size() < u64::MAX {
+                let Some(signed) = self.signed.take(&mut self.report)? else { continue };
                 if signed.head.size <= end {
                     continue;
                 }
@@ -645,13 +647,18 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Notes what a record lacks, or says about what was erased.
-    fn note_erasures(&mut self, position: u64, record: &Record<'_>) {
+    /// Notes what a record lacks, or says about what was erased and about keys.
+    fn note_controls(&mut self, position: u64, record: &Record<'_>) {
         if matches!(record.kind, Kind::Erasure | Kind::Retention)
             && let Ok(control) = Control::decode(record.kind, record.data)
         {
             self.erased.note(position, &control);
             self.any_erased = true;
+        }
+        if record.kind == Kind::Key
+            && let Ok(Control::Key(change)) = Control::decode(record.kind, record.data)
+        {
+            self.signed.note(&change);
         }
         self.any_erased |= record.data_erased.is_some()
             || record.metadata_erased.is_some()

@@ -1,12 +1,13 @@
 //! The signed heads a log is compared with, smallest first: those it keeps itself, and those somebody brings along.
 
+use super::believed::Believed;
 use crate::audit::checkpoints::{BLOCK_BYTES, Block, PARTS_MAX};
 use crate::env::{DiskFile, Env, Open};
 use graven_model::{Error, Result};
-use graven_proof::checkpoint::{CheckpointError, SignedCheckpoint};
+use graven_proof::checkpoint::SignedCheckpoint;
+use graven_proof::control::KeyChange;
 use graven_proof::finding::{CheckpointRef, Finding, FindingCode, Report};
 use graven_proof::merkle::TreeHead;
-use graven_proof::policy::Policy;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -31,43 +32,46 @@ impl Signed {
     }
 }
 
-/// Whom signatures are checked against.
-pub(super) enum Keys {
-    /// Nobody.
-    Nobody,
-    /// These keys, as logs of the policy.
-    Known(Box<Policy>),
+/// A checkpoint as it was read.
+struct Read {
+    checkpoint: SignedCheckpoint,
+    place: String,
 }
 
 /// Signed heads in the order of their sizes.
 pub(super) struct SignedHeads {
     origin: String,
-    keys: Keys,
+    believed: Believed,
     file: Option<(PathBuf, Arc<dyn DiskFile>)>,
     blocks: u64,
     next_block: u64,
     buffer: (u64, Vec<u8>),
     /// Read from the file and not yet compared.
-    peeked: Option<Signed>,
+    peeked: Option<Read>,
     /// Brought along, smallest first.
-    brought: VecDeque<Signed>,
+    brought: VecDeque<Read>,
     /// The largest size of a readable checkpoint so far.
     last_size: Option<u64>,
     /// Somebody may be writing the last one.
     growing: bool,
 }
 
+impl Read {
+    fn size(&self) -> u64 {
+        self.checkpoint.unverified_head().size
+    }
+}
+
 impl SignedHeads {
-    /// The checkpoints in a file, which may be missing, and `brought` besides. `growing`: more are added meanwhile.
-    /// Those in the file of a size up to `above` may be left out.
+    /// The checkpoints in a file, which may be missing, and `brought` besides. `growing`: more are added meanwhile, and those
+    /// of a size up to this may be left out.
     pub(super) fn open(
         env: &Env,
         path: &Path,
         origin: &str,
-        keys: Keys,
+        believed: Believed,
         mut brought: Vec<(SignedCheckpoint, String)>,
-        growing: bool,
-        above: u64,
+        growing: Option<u64>,
         report: &mut Report,
     ) -> Result<SignedHeads> {
         brought.sort_by_key(|(checkpoint, _)| checkpoint.unverified_head().size);
@@ -82,20 +86,17 @@ impl SignedHeads {
         };
         let mut heads = SignedHeads {
             origin: origin.to_owned(),
-            keys,
+            believed,
             file,
             blocks,
             next_block: 0,
             buffer: (0, Vec::new()),
             peeked: None,
-            brought: VecDeque::new(),
+            brought: brought.into_iter().map(|(checkpoint, place)| Read { checkpoint, place }).collect(),
             last_size: None,
-            growing,
+            growing: growing.is_some(),
         };
-        heads.next_block = heads.first_above(above)?;
-        for (checkpoint, place) in brought {
-            heads.brought.extend(heads.check(&checkpoint, place, report));
-        }
+        heads.next_block = heads.first_above(growing.unwrap_or(0))?;
         heads.advance(report)?;
         Ok(heads)
     }
@@ -126,21 +127,29 @@ impl SignedHeads {
     /// Size of the next one; the largest number there is if there is none.
     pub(super) fn next_size(&self) -> u64 {
         let sizes = [self.peeked.as_ref(), self.brought.front()];
-        sizes.into_iter().flatten().map(|signed| signed.head.size).min().unwrap_or(u64::MAX)
+        sizes.into_iter().flatten().map(Read::size).min().unwrap_or(u64::MAX)
     }
 
-    /// Takes the next one.
+    /// Takes the next one; `None` if its signatures do not hold, which is then reported.
     pub(super) fn take(&mut self, report: &mut Report) -> Result<Option<Signed>> {
         let size = self.next_size();
-        if self.brought.front().is_some_and(|signed| signed.head.size == size) {
-            return Ok(self.brought.pop_front());
-        }
-        let taken = self.peeked.take();
-        self.advance(report)?;
-        Ok(taken)
+        let taken = match self.brought.front() {
+            Some(brought) if brought.size() == size => self.brought.pop_front(),
+            _ => {
+                let taken = self.peeked.take();
+                self.advance(report)?;
+                taken
+            }
+        };
+        Ok(taken.and_then(|read| self.check(read, report)))
     }
 
-    /// Reads on to the next checkpoint in the file that can be read and whose signatures hold.
+    /// The log says something about its keys.
+    pub(super) fn note(&mut self, change: &KeyChange) {
+        self.believed.note(change);
+    }
+
+    /// Reads on to the next checkpoint in the file that can be read.
     fn advance(&mut self, report: &mut Report) -> Result<()> {
         while self.peeked.is_none() && self.next_block < self.blocks {
             let first = self.next_block;
@@ -208,57 +217,29 @@ impl SignedHeads {
                 continue;
             }
             self.last_size = Some(size);
-            self.peeked = self.check(&checkpoint, place, report);
+            self.peeked = Some(Read { checkpoint, place });
         }
         Ok(())
     }
 
     /// Checks who signed. `None` after a finding.
-    fn check(&self, checkpoint: &SignedCheckpoint, place: String, report: &mut Report) -> Option<Signed> {
+    fn check(&self, read: Read, report: &mut Report) -> Option<Signed> {
+        let Read { checkpoint, place } = read;
         let head = checkpoint.unverified_head();
-        let refused = |code, expected: String, actual: String| {
-            let finding = Finding::new(code, expected, actual).shown_by(place.clone());
-            Some(finding)
-        };
-        let mut key_id = None;
-        let finding = if checkpoint.unverified_origin() != self.origin {
-            let found = format!("one of {:?}", checkpoint.unverified_origin());
-            refused(
-                FindingCode::CheckpointSignatureInvalid,
-                format!("a checkpoint of {:?}", self.origin),
-                found,
-            )
-        } else if let Keys::Known(policy) = &self.keys {
-            let expected = || format!("a signature of a key of {:?} over {} events", self.origin, head.size);
-            match checkpoint.verify(policy) {
-                Ok(verified) => {
-                    key_id = Some(verified.log_key().to_string());
-                    None
-                }
-                Err(CheckpointError::UntrustedLog(_)) => refused(
-                    FindingCode::KeyUnknown,
-                    expected(),
-                    "a checkpoint that none of the known keys signed".into(),
-                ),
-                Err(CheckpointError::Note(error @ graven_proof::note::NoteError::Unsigned(_))) => {
-                    refused(FindingCode::KeyUnknown, expected(), error.to_string())
-                }
-                Err(CheckpointError::QuorumMissing { .. }) => refused(
-                    FindingCode::WitnessQuorumMissing,
-                    "the cosignatures that the policy asks for".into(),
-                    "too few of them".into(),
-                ),
-                Err(error) => refused(FindingCode::CheckpointSignatureInvalid, expected(), error.to_string()),
-            }
+        let outcome = if checkpoint.unverified_origin() == self.origin {
+            self.believed.verify(&checkpoint)
         } else {
-            None
+            let found = format!("one of {:?}", checkpoint.unverified_origin());
+            Err((FindingCode::CheckpointSignatureInvalid, found))
         };
-        match finding {
-            Some(finding) => {
-                report.add(finding);
+        match outcome {
+            Ok(key_id) => Some(Signed { head, key_id, place }),
+            Err((code, found)) => {
+                let expected =
+                    format!("a checkpoint of {} events signed by a key of {:?}", head.size, self.origin);
+                report.add(Finding::new(code, expected, found).shown_by(place));
                 None
             }
-            None => Some(Signed { head, key_id, place }),
         }
     }
 

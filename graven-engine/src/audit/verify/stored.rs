@@ -13,10 +13,13 @@ use std::sync::Arc;
 pub(super) const LEVELS: usize = 8;
 const HASH_BYTES: u64 = size_of::<Hash>() as u64;
 
+/// The file of a level, and where it is.
+type File = (PathBuf, Arc<dyn DiskFile>);
+
 /// Where the hashes are.
 pub(super) enum Source {
     /// Files that nobody writes.
-    Files([Option<(PathBuf, Arc<dyn DiskFile>)>; LEVELS]),
+    Files(Box<[Option<File>; LEVELS]>),
     /// A store that goes on.
     Live(Arc<Tiles>),
 }
@@ -44,7 +47,7 @@ impl Stored {
             counts[level] = written(&*file).map_err(failed)?;
             *place = Some((path, file));
         }
-        Ok(Stored { source: Source::Files(files), counts, tiles: Default::default() })
+        Ok(Stored { source: Source::Files(Box::new(files)), counts, tiles: Default::default() })
     }
 
     /// Those of a store that goes on, up to a size.
