@@ -175,3 +175,79 @@ fn what_cannot_be_exported_is_refused_before_anything_is_written() {
     graven(&["audit", "check", room.path("text").to_str().unwrap(), "--vkey", &room.vkey])
         .failed(2, &["GRV-1780"]);
 }
+
+#[test]
+fn a_key_that_took_over_is_believed_through_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let vkey = store(&dir.path().join("data"));
+    let store = Store::open(dir.path().join("data"), Options::small()).unwrap();
+    let second = store.trail().rotate(false, None).unwrap();
+    append(&store, "order-1", events(2000..2010));
+    let third = store.trail().rotate(true, None).unwrap().to_string();
+    append(&store, "order-1", events(2010..2020));
+    store.close().unwrap();
+    let mut room = Room { dir, vkey };
+    room.export("stream", &["--stream", "order-1"]).ok();
+    room.export("all", &["--all"]).ok();
+    for vkey in [room.vkey.clone(), second.to_string(), third] {
+        room.vkey = vkey;
+        for name in ["stream", "all"] {
+            room.check(name).ok();
+            room.python(name).ok();
+        }
+    }
+    // without the records about keys only those who signed are believed
+    std::fs::write(room.path("stream/keys/history.ndjson"), "").unwrap();
+    room.check("stream").failed(7, &["BUNDLE_FILE_MISMATCH"]);
+}
+
+#[test]
+fn what_was_erased_is_in_no_bundle_and_does_not_break_one() {
+    use graven_engine::audit::{ErasureRequest, ErasureTarget, Part};
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { seal_subjects: true, ..Options::small() };
+    let store = Store::open(dir.path().join("data"), options.clone()).unwrap();
+    for round in 0..3u32 {
+        let about = |name: &str, range| -> Vec<NewEvent> {
+            let events = events(range).into_iter();
+            events.map(|event| NewEvent { data_subject: Some(name.into()), ..event }).collect()
+        };
+        append(&store, "order-1", about("alice@example", round * 100..round * 100 + 5));
+        append(&store, "order-1", about("bob@example", round * 100 + 5..round * 100 + 10));
+        append(&store, "order-2", events(round * 100 + 10..round * 100 + 20));
+    }
+    let vkey = store.trail().verifier_keys().unwrap().remove(0).to_string();
+    let request = |target, request: &str| ErasureRequest {
+        target,
+        parts: vec![Part::Data, Part::Metadata],
+        request: request.to_owned(),
+        basis: "gdpr-17-1-b".to_owned(),
+        decided_by: "dpo".to_owned(),
+        approved_by: None,
+    };
+    let alice = ErasureTarget::Subject("alice@example".to_owned());
+    assert_eq!(store.erase(&request(alice, "r-1"), false).unwrap().events, 15);
+    let name = StreamName::new("order-2").unwrap();
+    let stream = ErasureTarget::Stream { name, before: Some(Revision(4)) };
+    assert_eq!(store.erase(&request(stream, "r-2"), false).unwrap().events, 4);
+    store.close().unwrap();
+
+    let room = Room { dir, vkey };
+    for (name, wanted) in [
+        ("streams", &["--stream", "order-1", "--stream", "order-2"][..]),
+        ("all", &["--all"]),
+        ("some", &["--range", "3..20"]),
+    ] {
+        room.export(name, wanted).ok();
+        room.check(name).ok();
+        room.python(name).ok();
+        let events = std::fs::read_to_string(room.path(name).join("events.ndjson")).unwrap();
+        assert!(!events.contains("alice@example"), "{events}");
+        assert!(events.contains("bob@example"));
+    }
+    let lines = std::fs::read_to_string(room.path("streams/erasures.ndjson")).unwrap();
+    assert_eq!(lines.lines().count(), 2);
+    let exported: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(room.path("streams/report.json")).unwrap()).unwrap();
+    assert_eq!(exported["events_with_erased_parts"], 19);
+}
