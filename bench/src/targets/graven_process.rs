@@ -76,7 +76,7 @@ impl Caller {
         let mut count = 0;
         let mut next = Position(0);
         loop {
-            let frames = self.0.store.read_frames(next, limits::PAGE_BYTES_DEFAULT)?;
+            let frames = self.0.store.read_opened_frames(next, limits::PAGE_BYTES_DEFAULT)?;
             if frames.bytes.is_empty() {
                 return Ok(count);
             }

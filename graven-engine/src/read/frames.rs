@@ -13,18 +13,22 @@ use graven_model::{Error, Frames, Position, Result, limits};
 /// # Errors
 /// As [`read_frames`]; [`graven_model::Code::Corrupted`] with the position if what was sealed does not open.
 pub(crate) fn read_opened_frames(shared: &Shared, from: u64, bytes_max: usize) -> Result<Frames> {
-    let stored = read_frames(shared, from, bytes_max)?;
-    let frames = || whole_frames(&stored.bytes);
-    if !frames().any(frame::has_sealed) {
+    let mut sealed = Vec::new();
+    let stored = each_frame(shared, from, bytes_max, |header, frame, at| {
+        if frame::has_sealed(header, frame) {
+            sealed.push(at..at + frame.len());
+        }
+    })?;
+    if sealed.is_empty() {
         return Ok(stored);
     }
     let keys = &shared.sources.subjects;
     let mut out = Vec::with_capacity(stored.bytes.len());
-    for frame in frames() {
-        if !frame::has_sealed(frame) {
-            out.extend_from_slice(frame);
-            continue;
-        }
+    let mut done = 0;
+    for range in sealed {
+        out.extend_from_slice(&stored.bytes[done..range.start]);
+        done = range.end;
+        let frame = &stored.bytes[range];
         frame::open(frame, &mut out, |position, record, show| {
             match keys.unseal(record, position)? {
                 Unsealed::Gone => show(Shown::Gone),
@@ -35,18 +39,8 @@ pub(crate) fn read_opened_frames(shared: &Shared, from: u64, bytes_max: usize) -
             Ok(())
         })?;
     }
+    out.extend_from_slice(&stored.bytes[done..]);
     Ok(Frames { bytes: out.into(), ..stored })
-}
-
-/// Frames that lie back to back.
-fn whole_frames(bytes: &Bytes) -> impl Iterator<Item = &[u8]> {
-    let mut rest = &bytes[..];
-    std::iter::from_fn(move || {
-        let length = Header::decode(rest)?.length as usize;
-        let (frame, after) = rest.split_at_checked(length)?;
-        rest = after;
-        Some(frame)
-    })
 }
 
 /// Whole frames from the one that holds `from` on, from one segment, about `bytes_max` in all.
@@ -54,6 +48,16 @@ fn whole_frames(bytes: &Bytes) -> impl Iterator<Item = &[u8]> {
 /// # Errors
 /// [`graven_model::Code::Corrupted`] if a frame header is damaged; [`graven_model::Code::Io`].
 pub(crate) fn read_frames(shared: &Shared, from: u64, bytes_max: usize) -> Result<Frames> {
+    each_frame(shared, from, bytes_max, |_, _, _| ())
+}
+
+/// As [`read_frames`]; each frame is looked at, with the byte it begins at in the answer.
+fn each_frame(
+    shared: &Shared,
+    from: u64,
+    bytes_max: usize,
+    mut look: impl FnMut(&Header, &[u8], usize),
+) -> Result<Frames> {
     let head = shared.head();
     let none = |at: u64| Frames {
         bytes: Bytes::new(),
@@ -86,9 +90,8 @@ pub(crate) fn read_frames(shared: &Shared, from: u64, bytes_max: usize) -> Resul
         let header = Header::decode(rest)
             .filter(|header| header.first == next)
             .ok_or_else(|| damaged(segment, start + end as u64, "the frame header is damaged"))?;
-        if rest.len() < header.length as usize {
-            break;
-        }
+        let Some(frame) = rest.get(..header.length as usize) else { break };
+        look(&header, frame, end);
         end += header.length as usize;
         next = header.end();
     }

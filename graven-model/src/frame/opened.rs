@@ -26,10 +26,9 @@ pub enum Shown<'a> {
     Gone,
 }
 
-/// Whether a whole frame has sealed records. Looks at one byte of each and compares no checksum.
+/// Whether a whole frame, which begins with this header, has sealed records. Looks at one byte of each and compares no checksum.
 #[must_use]
-pub fn has_sealed(frame: &[u8]) -> bool {
-    let Some(header) = Header::decode(frame) else { return false };
+pub fn has_sealed(header: &Header, frame: &[u8]) -> bool {
     let mut at = header.header_bytes();
     for _ in 0..header.count {
         let Some(head) = frame.get(at..).and_then(RecordHead::decode) else { return false };
