@@ -1,7 +1,7 @@
-use crate::support::{name, seeds, to};
+use crate::support::{large, name, seeds, to};
 use graven_engine::audit::{Sealed, Trail};
 use graven_engine::{Options, Store};
-use graven_model::{Expected, Result};
+use graven_model::{AppendRequest, Code, Expected, Result};
 use graven_proof::Hash;
 use graven_proof::chain::StreamChain;
 use graven_proof::leaf::Leaf;
@@ -101,4 +101,37 @@ fn what_a_seal_says_outlives_the_power_whatever_call_it_goes_at() {
         }
     }
     assert!(interrupted > 0 && kept > 0 && filed > 0, "power was lost, and seals were not");
+}
+
+#[test]
+fn a_seal_that_finds_the_disk_full_is_made_when_there_is_space_again() {
+    const CAPACITY_BYTES: u64 = 3 << 20;
+    let machine = SimMachine::new(1);
+    let store = Store::open(DIR, options(&machine, 1)).unwrap();
+    let trail = store.trail();
+    store.append(to("first", Expected::Any, [1])).unwrap();
+    let seal = trail.seal().unwrap();
+    machine.disk.set_capacity(CAPACITY_BYTES);
+    let mut number = 2;
+    for bytes in [100_000, 1_000, 1] {
+        let full = loop {
+            number += 1;
+            let stream = name(&format!("s-{}", number % 7));
+            let request = AppendRequest::to(stream, Expected::Any, [large(number, bytes)]);
+            if let Err(error) = store.append(request) {
+                break error;
+            }
+        };
+        assert_eq!(full.code, Code::DiskFull, "{full}");
+    }
+    assert_eq!(trail.seal().unwrap_err().code, Code::DiskFull);
+    let proven = trail.completeness(&name("first")).unwrap();
+    assert_eq!(proven.seal, seal);
+    proven.proof.verify(&proven.stream_key, &seal.root).unwrap();
+    machine.disk.set_capacity(2 * CAPACITY_BYTES);
+    let seal = trail.seal().unwrap();
+    let mut trie = StreamTrie::new();
+    trie.extend(heads(&trail, seal.size).iter().map(|(key, chain)| (*key, *chain.head().unwrap())));
+    assert_eq!((seal.streams, seal.root), (trie.len() as u64, trie.root()));
+    store.close().unwrap();
 }
