@@ -2,7 +2,7 @@
 //! serves UmaDB best counts.
 
 use crate::audit::{APPEND_64X1, APPEND_64X10, COST, IMPORT};
-use crate::replay::{EVENTS, HEADS};
+use crate::replay::{EVENTS, HEADS, VERIFY};
 use crate::report::number;
 use crate::result::{Fact, Ratio, Row, Run, Spread};
 
@@ -79,6 +79,9 @@ const GOALS: &[Goal] = &[
     }),
     goal("replay in process, one core, events", AtLeast(5e6), "events/s", |run| {
         fact(run, EVENTS, "Graven").map(|fact| fact.values.median)
+    }),
+    goal("verification in process, one core", AtLeast(1e6), "events/s", |run| {
+        fact(run, VERIFY, "Graven").map(|fact| fact.values.median)
     }),
     goal("cost of the audit trail, append 64 × 1, client", AtMost(10.0), "%", |run| {
         cost(run, APPEND_64X1, "Graven, client")

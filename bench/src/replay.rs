@@ -1,13 +1,16 @@
-//! Sequential replay: one thread walks the whole log in this process, frame by frame, as a projection or a copy would.
+//! Sequential replay: one thread walks the whole log in this process, frame by frame, as a projection or a copy would. And
+//! its verification, which hashes all of it again.
 
 use crate::load::fill;
 use crate::run::{Runner, count};
 use crate::targets::graven_process::GravenProcess;
 use anyhow::{Context, Result, ensure};
 use graven_engine::Store;
+use graven_engine::audit::VerifyOptions;
 use graven_model::frame::{self, Header, Record, RecordHead};
 use graven_model::{Position, limits};
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// How the measure of a walk begins that compares the checksums of frames and of their list of records, and takes no
@@ -15,6 +18,10 @@ use std::time::Instant;
 pub(crate) const HEADS: &str = "Replay, one thread, heads";
 /// How the measure of a walk begins that compares every checksum and decodes every event where it lies.
 pub(crate) const EVENTS: &str = "Replay, one thread, events";
+
+/// How the measure begins of one thread that reads and hashes everything again, payloads too, and compares it with every
+/// hash that is stored.
+pub(crate) const VERIFY: &str = "Verification, one thread";
 
 const TARGET: &str = "Graven, library";
 
@@ -35,11 +42,12 @@ impl Runner {
             eprintln!("filling {TARGET} with {} events", self.scale.filled);
             fill(&library, 0, self.scale.filled).await?;
         }
-        let walks: [Walk; 2] = [heads, events];
-        let mut rates = [Vec::new(), Vec::new()];
+        let measures: [fn(&Store) -> Result<f64>; 3] =
+            [|store| replay(store, heads), |store| replay(store, events), verify];
+        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
         for round in 0..=self.scale.rounds {
-            for which in if round.is_multiple_of(2) { [0, 1] } else { [1, 0] } {
-                let rate = replay(library.store(), walks[which])?;
+            for which in if round.is_multiple_of(2) { [0, 1, 2] } else { [2, 1, 0] } {
+                let rate = measures[which](library.store())?;
                 // The first round only brings the log into memory.
                 if round > 0 {
                     rates[which].push(rate);
@@ -51,6 +59,8 @@ impl Runner {
         self.fact(&title, TARGET, &rates[0], "events/s");
         let title = format!("{EVENTS}: {many} events, every checksum, every event decoded where it lies");
         self.fact(&title, TARGET, &rates[1], "events/s");
+        let title = format!("{VERIFY}: {many} events, everything read, hashed again and compared");
+        self.fact(&title, TARGET, &rates[2], "events/s");
         Ok(())
     }
 }
@@ -69,6 +79,16 @@ fn replay(store: &Store, walk: Walk) -> Result<f64> {
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(count == store.head().0, "{count} of {} events were found", store.head());
     Ok(count as f64 / seconds)
+}
+
+/// Verifies the whole log; returns the events of a second.
+fn verify(store: &Store) -> Result<f64> {
+    let begun = Instant::now();
+    let report = store.verify(&VerifyOptions::default(), &mut |_| ControlFlow::Continue(()))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    ensure!(report.first.is_none(), "the log is not what was stored: {report:?}");
+    ensure!(report.events == store.head().0, "{} of {} events were verified", report.events, store.head());
+    Ok(report.events as f64 / seconds)
 }
 
 fn heads(frames: &[u8]) -> Option<u64> {

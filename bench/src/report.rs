@@ -33,7 +33,9 @@ measured but the store.
 
 A *replay* is one thread that reads the whole log in order as stored frames, a thousand events each but for those of later
 measurements, out of the page cache. For the *heads* it compares the checksum of each frame's header and that over the
-lengths and checksums of its records; for the *events* also each record's own, and decodes each event where it lies.
+lengths and checksums of its records; for the *events* also each record's own, and decodes each event where it lies. The
+*verification* is one thread too: it reads everything, hashes payloads, leaves and tree again, and compares them with every
+hash and checksum that is stored.
 ";
 
 /// A table on the terminal.
