@@ -15,6 +15,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use hmac::digest::CtOutput;
 use sha2::Sha256;
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// Bytes an envelope takes beyond what is in it.
@@ -30,16 +31,20 @@ const SEAL_DOMAIN: &[u8] = b"graven/sealed/v1";
 
 /// A data subject's key. Overwritten when it is dropped.
 #[derive(Clone)]
-pub(crate) struct DataKey(Zeroizing<[u8; 32]>);
+pub(crate) struct DataKey {
+    bytes: Zeroizing<[u8; 32]>,
+    /// The part of a commitment that is the same for every event, computed when it is first needed. It leads back to no key.
+    committing: OnceLock<Hkdf<Sha256>>,
+}
 
 impl DataKey {
     pub(crate) fn new(bytes: [u8; 32]) -> DataKey {
-        DataKey(Zeroizing::new(bytes))
+        DataKey { bytes: Zeroizing::new(bytes), committing: OnceLock::new() }
     }
 
     /// The key itself, to be stored.
     pub(crate) fn expose(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {
@@ -48,7 +53,8 @@ impl DataKey {
 
     fn commitment(&self, event_id: &[u8; 16]) -> CtOutput<Sha256> {
         let mut commitment = [0; COMMITMENT_BYTES];
-        Hkdf::<Sha256>::new(None, self.expose())
+        self.committing
+            .get_or_init(|| Hkdf::new(None, self.expose()))
             .expand_multi_info(&[COMMITMENT_DOMAIN, event_id], &mut commitment)
             .expect("32 bytes are within what HKDF gives");
         CtOutput::new(commitment.into())
