@@ -1,10 +1,9 @@
 //! Checkpoints and seals now and then, by a thread of its own.
 
-use super::trail::Inner;
+use super::trail::{Inner, Trail};
 use crate::env::spawn_named;
 use graven_model::{Code, Error, Result};
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,19 +26,18 @@ pub(super) struct Intervals {
 
 impl Background {
     /// Starts the thread if anything is to be done by itself.
-    pub(super) fn start(trail: &Arc<Inner>) {
-        let Some(pause) = trail.intervals.checkpoint.into_iter().chain(trail.intervals.seal).min() else {
-            return;
-        };
-        if trail.shared.env.is_simulated() || !trail.shared.sources.audit.is_on() {
+    pub(super) fn start(trail: &Trail) {
+        let Inner { shared, intervals, background, .. } = &*trail.inner;
+        let Some(pause) = intervals.checkpoint.into_iter().chain(intervals.seal).min() else { return };
+        if shared.env.is_simulated() || !shared.sources.audit.is_on() {
             return;
         }
-        let inner = Arc::clone(trail);
-        let thread = spawn_named("graven-trail", move || inner.background.run(&inner, pause));
-        *trail.background.thread.lock() = Some(thread);
+        let trail = trail.clone();
+        let thread = spawn_named("graven-trail", move || trail.inner.background.run(&trail, pause));
+        *background.thread.lock() = Some(thread);
     }
 
-    fn run(&self, trail: &Inner, pause: Duration) {
+    fn run(&self, trail: &Trail, pause: Duration) {
         let (mut unsealed, mut unsigned) = (Duration::ZERO, Duration::ZERO);
         let due = |waited: &mut Duration, interval: Option<Duration>| {
             *waited += pause;
@@ -50,20 +48,20 @@ impl Background {
             due
         };
         while self.wait(pause) {
-            if trail.expect_writer().is_err() {
+            if trail.inner.expect_writer().is_err() {
                 continue;
             }
-            let seal = due(&mut unsealed, trail.intervals.seal);
-            let checkpoint = due(&mut unsigned, trail.intervals.checkpoint);
+            let seal = due(&mut unsealed, trail.inner.intervals.seal);
+            let checkpoint = due(&mut unsigned, trail.inner.intervals.checkpoint);
             self.work(trail, seal, checkpoint);
         }
     }
 
     /// Seals and signs what is new; what goes wrong is kept and told by the store's health.
-    pub(super) fn work(&self, trail: &Inner, seal: bool, checkpoint: bool) {
+    pub(super) fn work(&self, trail: &Trail, seal: bool, checkpoint: bool) {
         let mut outcome = Ok(());
         if seal {
-            outcome = trail.seal_if_due();
+            outcome = trail.inner.seal_if_due();
         }
         if checkpoint {
             outcome = outcome.and(trail.sign_if_moved());

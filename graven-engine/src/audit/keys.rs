@@ -9,7 +9,7 @@
 //!
 //! Nobody but the user that runs the store may read it. A key is durable before anything is signed with it.
 
-use crate::env::{Env, read_file, replace_file, replace_private_file, write_zeros};
+use crate::env::{Env, read_file, replace_file, replace_private_file, temporary_name, write_zeros};
 use graven_model::{Code, Error, Result, limits};
 use graven_proof::note::{Algorithm, KeyId, KeyName, SignerKey, VerifierKey};
 use std::io::ErrorKind;
@@ -199,31 +199,42 @@ impl Keys {
     /// # Errors
     /// Those of the disk.
     pub(crate) fn destroy(&mut self, id: KeyId) -> Result<()> {
-        for (kind, keys) in [("log", &mut self.signing), ("next", &mut self.next)] {
-            if !keys.iter().any(|key| key.verifier().id() == id) {
-                continue;
+        let has = |keys: &[SignerKey]| keys.iter().position(|key| key.verifier().id() == id);
+        let kind = match (has(&self.signing), has(&self.next)) {
+            (Some(at), _) => {
+                // An interruption may have left the key without it.
+                self.write_public(self.signing[at].verifier())?;
+                "log"
             }
-            let path = self.dir.join(format!("{kind}-{id}.key"));
-            let failed = |error: std::io::Error| Error::io(path.display(), &error);
-            write_zeros(&*self.env.disk, &path).map_err(failed)?;
-            self.env.disk.remove(&path).map_err(failed)?;
-            keys.retain(|key| key.verifier().id() != id);
-        }
-        self.sync()
+            (None, Some(_)) => "next",
+            (None, None) => return Ok(()),
+        };
+        let path = self.path(kind, id, "key");
+        let aside = temporary_name(&path);
+        // A key that is overwritten half-way must not be taken for one that does not read.
+        self.env.disk.rename(&path, &aside).map_err(|error| Error::io(path.display(), &error))?;
+        self.sync()?;
+        self.signing.retain(|key| key.verifier().id() != id);
+        self.next.retain(|key| key.verifier().id() != id);
+        self.leftovers.push(format!("{kind}-{id}.key.tmp"));
+        self.clean_up()
     }
 
-    /// Removes what an interruption left of keys that were never used.
+    /// Removes what is left of keys that were destroyed, or never used.
     ///
     /// # Errors
     /// Those of the disk.
     pub(crate) fn clean_up(&mut self) -> Result<()> {
+        if self.leftovers.is_empty() {
+            return Ok(());
+        }
         for file in std::mem::take(&mut self.leftovers) {
             let path = self.dir.join(file);
             let failed = |error: std::io::Error| Error::io(path.display(), &error);
             write_zeros(&*self.env.disk, &path).map_err(failed)?;
             self.env.disk.remove(&path).map_err(failed)?;
         }
-        Ok(())
+        self.sync()
     }
 
     /// # Errors

@@ -212,6 +212,36 @@ fn expect_root(keys: &Keys, root: Option<&SignerKey>) -> Result<()> {
     }
 }
 
+/// Makes the first key of a log that several nodes share, and tells the log, so that no other node makes one of its own.
+///
+/// # Errors
+/// [`Code::NoSigningKey`] if the log has a key, and it is not here; those of an append.
+pub(super) fn tell_first_key(trail: &Trail) -> Result<()> {
+    let inner = &*trail.inner;
+    let mut state = inner.signer().lock();
+    if state.told {
+        return Ok(());
+    }
+    inner.signer().make_ready(&mut state)?;
+    let is_told = !changes(&inner.shared)?.is_empty();
+    if state.keys.signing().is_empty() && is_told {
+        return Err(Error::new(
+            Code::NoSigningKey,
+            "the key of this log is not in the keys directory of this node",
+        )
+        .expected("the same keys on every node that may write"));
+    }
+    state.expect_key()?;
+    if !is_told {
+        let key = state.keys.signing().first().cloned().expect("there is a key");
+        let valid_from = inner.shared.head() + 1;
+        let change = KeyChange::Add { vkey: key.verifier().to_string(), valid_from, signatures: Vec::new() };
+        trail.record(change, &[key], None)?;
+    }
+    state.told = true;
+    Ok(())
+}
+
 /// Has a new key sign a log that went back on purpose, and says so in it. `lost`: the newest checkpoint there was. The keys
 /// before never sign again.
 pub(super) fn begin_anew(
@@ -261,7 +291,7 @@ pub(super) fn settle(shared: &Shared, keys: &mut Keys) -> Result<()> {
     for (_, change) in &changes {
         if let KeyChange::Retire { vkey, .. } | KeyChange::Revoke { vkey, .. } = change {
             let withdrawn =
-                keys.signing().iter().map(|key| key.verifier()).find(|key| key.to_string() == *vkey);
+                keys.signing().iter().map(SignerKey::verifier).find(|key| key.to_string() == *vkey);
             if let Some(id) = withdrawn.map(VerifierKey::id) {
                 keys.destroy(id)?;
             }

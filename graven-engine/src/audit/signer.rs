@@ -34,6 +34,8 @@ pub(crate) struct State {
     last: Option<StoredCheckpoint>,
     /// The log was compared with what was signed for it.
     confirmed: bool,
+    /// The log knows the first key; asked only where nodes share it.
+    pub(super) told: bool,
     closed: bool,
     /// Nobody knows any more what the files hold.
     failed: Option<Error>,
@@ -53,7 +55,7 @@ impl Signer {
         confirm: bool,
     ) -> Result<Signer> {
         let last = log.last()?;
-        let state = State { keys, mark, last, confirmed: false, closed: false, failed: None };
+        let state = State { keys, mark, last, confirmed: false, told: false, closed: false, failed: None };
         let signer = Signer { shared, log, latest: RwLock::new(None), state: Mutex::new(state) };
         if confirm {
             signer.confirm(&mut signer.state.lock())?;
@@ -119,6 +121,11 @@ impl Signer {
             Some(error) => Err(error),
             None => self.confirm(state),
         }
+    }
+
+    /// Whether there is any key to verify with.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.state.lock().keys.known().is_empty()
     }
 
     /// All keys; makes the first one if there is none yet.

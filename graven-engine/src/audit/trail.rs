@@ -7,6 +7,7 @@ use super::control::ControlWriter;
 use super::high_water::HighWater;
 use super::keys::Keys;
 use super::prove::{self, Leaves};
+use super::rotation;
 use super::seal::{Sealed, Sealer};
 use super::signer::Signer;
 use crate::Options;
@@ -94,8 +95,13 @@ impl Trail {
     /// there is none yet.
     ///
     /// # Errors
-    /// [`Code::NoSigningKey`] if there were keys, and they are gone; those of the disk.
+    /// [`Code::NoSigningKey`] if there were keys, and they are gone; [`Code::NotTheWriter`] on a node that follows another one
+    /// and has no keys; those of the disk.
     pub fn verifier_keys(&self) -> Result<Vec<VerifierKey>> {
+        if !self.inner.signer.has_keys() {
+            self.inner.expect_writer()?;
+            self.expect_told_key()?;
+        }
         self.inner.signer.verifier_keys()
     }
 
@@ -128,6 +134,7 @@ impl Trail {
     /// As [`Trail::checkpoint`].
     pub fn checkpoint_stored(&self, at_least: u64) -> Result<StoredCheckpoint> {
         self.inner.expect_writer()?;
+        self.expect_told_key()?;
         self.inner.signer.checkpoint(at_least)
     }
 
@@ -302,6 +309,11 @@ impl Trail {
         (Arc::clone(&self.inner.shared), Arc::clone(&self.inner.control))
     }
 
+    /// Where nodes share a log, they share its keys: the first key is told to the log, and no node makes another one.
+    fn expect_told_key(&self) -> Result<()> {
+        if self.inner.node.is_some() { rotation::tell_first_key(self) } else { Ok(()) }
+    }
+
     /// The way of control records into the log.
     pub(crate) fn control(&self) -> &ControlWriter {
         &self.inner.control
@@ -314,12 +326,17 @@ impl Trail {
 
     /// Begins to seal and to sign by itself, if the store was opened so.
     pub(crate) fn begin(&self) {
-        Background::start(&self.inner);
+        Background::start(self);
     }
 
     /// Appends are taken from now on.
     pub(crate) fn begin_writing(&self, path: &Arc<WritePath>) {
         self.inner.control.begin_writing(Arc::clone(path));
+    }
+
+    /// Signs everything durable, unless that was done.
+    pub(super) fn sign_if_moved(&self) -> Result<()> {
+        self.checkpoint_stored(self.inner.shared.head()).map(drop)
     }
 
     /// Ends what is done by itself, with a last seal. Appends are still taken, unless the journal cannot be reached.
@@ -334,7 +351,7 @@ impl Trail {
     /// Signs what was appended last, if the store was opened so, and then nothing more.
     pub(crate) fn close(&self) {
         if self.inner.intervals.checkpoint.is_some() && self.inner.expect_writer().is_ok() {
-            self.inner.background.work(&self.inner, false, true);
+            self.inner.background.work(self, false, true);
         }
         self.inner.signer.close();
         self.inner.sealer.close();
@@ -358,10 +375,6 @@ impl Inner {
 
     pub(super) fn seal_if_due(&self) -> Result<()> {
         self.sealer.seal_if_due()
-    }
-
-    pub(super) fn sign_if_moved(&self) -> Result<()> {
-        self.signer.checkpoint(self.shared.head()).map(drop)
     }
 
     /// Whether an append would not wait for a journal that cannot be reached.

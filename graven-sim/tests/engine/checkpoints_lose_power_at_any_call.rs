@@ -30,6 +30,9 @@ fn work(machine: &SimMachine, seed: u64, handed_out: &mut Vec<SignedCheckpoint>)
             let checkpoint = store.trail().checkpoint(store.head().0)?;
             handed_out.push(checkpoint);
         }
+        if mix(seed ^ step ^ 7).is_multiple_of(7) {
+            store.trail().rotate(step % 2 == 0, None)?;
+        }
         if mix(seed ^ step ^ 99).is_multiple_of(4) {
             store.trail().seal()?;
         }

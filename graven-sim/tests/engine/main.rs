@@ -5,6 +5,7 @@
 mod support;
 
 mod checkpoints_lose_power_at_any_call;
+mod checkpoints_on_several_nodes;
 mod clock_jumps_back;
 mod copy_loses_power_at_any_call;
 mod crash_at_any_call;
