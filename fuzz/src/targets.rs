@@ -4,6 +4,7 @@ mod anchor;
 mod audit;
 mod cloudevent;
 mod cursor;
+mod evidence;
 mod leaf;
 mod message;
 mod reseal;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "policy", run: audit::policy, seeds: audit::policy_seeds, mutations: 40_000 },
     Target { name: "trie_proof", run: audit::trie_proof, seeds: audit::trie_proof_seeds, mutations: 80_000 },
     Target { name: "bundle", run: audit::bundle, seeds: audit::bundle_seeds, mutations: 100_000 },
+    Target { name: "evidence", run: evidence::run, seeds: evidence::seeds, mutations: 20_000 },
     Target { name: "tile_path", run: audit::tile_path, seeds: audit::tile_path_seeds, mutations: 200_000 },
     Target {
         name: "witness_request",

@@ -15,7 +15,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor cloudevent cloudevent_batch leaf note checkpoint tlog_proof key policy trie_proof bundle tile_path witness_request timestamp message recovery frame }
+targets! { cursor cloudevent cloudevent_batch leaf note checkpoint tlog_proof key policy trie_proof bundle evidence tile_path witness_request timestamp message recovery frame }
 
 #[test]
 fn every_target_is_tested_here_and_has_a_binary() {
