@@ -29,7 +29,11 @@ fn the_smallest_position_counts_and_there_the_lowest_layer() {
     report.add(finding(FindingCode::RollbackDetected));
     report.add(finding(FindingCode::PayloadMismatch).at(300));
     report.add(finding(FindingCode::TileMismatch).in_tile(1, 1));
-    assert_eq!(report.first.as_ref().unwrap().code, FindingCode::PayloadMismatch, "the event explains the hash above it");
+    assert_eq!(
+        report.first.as_ref().unwrap().code,
+        FindingCode::PayloadMismatch,
+        "the event explains the hash above it"
+    );
     report.add(finding(FindingCode::PrevGlobalMismatch).at(7));
     report.add(finding(FindingCode::LeafHashMismatch).at(7));
     report.add(finding(FindingCode::MapRootMismatch).at(7));
