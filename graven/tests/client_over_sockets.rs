@@ -45,8 +45,9 @@ async fn everything(client: &Client) -> Vec<StoredEvent> {
 
 /// Every writer's events are there, each once, in the order in which he wrote them.
 fn assert_each_once_in_order(events: &[StoredEvent], writers: u64, each: u64) {
-    assert_eq!(events.len() as u64, writers * each);
     assert!(events.iter().enumerate().all(|(at, event)| event.position.0 == at as u64));
+    // A server that stops seals.
+    assert_eq!(events.iter().filter(|event| !event.kind.is_control()).count() as u64, writers * each);
     for writer in 0..writers {
         let ids: Vec<_> = events
             .iter()
@@ -126,7 +127,8 @@ fn every_append_is_done_once_however_often_the_server_goes_away() {
         let follower = client.follow(FollowRequest::new(Selector::All, Start::End)).await.unwrap();
         let following = tokio::spawn(async move {
             let (mut follower, mut seen) = (follower, Vec::new());
-            while seen.len() as u64 != WRITERS * EACH {
+            let written = |seen: &[StoredEvent]| seen.iter().filter(|event| !event.kind.is_control()).count();
+            while written(&seen) as u64 != WRITERS * EACH {
                 if let FollowStep::Events(events) = follower.next_step().await.unwrap() {
                     seen.extend(events);
                 }
@@ -164,7 +166,7 @@ fn every_append_is_done_once_however_often_the_server_goes_away() {
         assert_each_once_in_order(&events, WRITERS, EACH);
         assert!(client.counters().append_sessions > 1);
         assert!(
-            following.await.unwrap() == events,
+            events.starts_with(&following.await.unwrap()),
             "the follower saw the log, without a gap or a repetition"
         );
         drop(server);

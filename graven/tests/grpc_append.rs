@@ -231,8 +231,9 @@ async fn a_server_that_stops_tells_a_session_every_outcome() {
     assert!(server.wait().success());
     let server = Server::start_in(&data, &[]);
     let mut client = connect(&server).await;
-    let info = client.info(wire::InfoRequest::default()).await.unwrap().into_inner();
-    assert_eq!(info.head, answered, "all that was taken in was answered, and nothing else is there");
+    let stats = client.stats(wire::StatsRequest::default()).await.unwrap().into_inner();
+    let events = stats.user.unwrap().events;
+    assert_eq!(events, answered, "all that was taken in was answered, and nothing else is there");
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ mod check;
 mod check_proof;
 mod checkpoint;
 mod complete;
+mod erase;
 mod export;
 mod fetch;
+mod keys;
 mod pin;
 mod prove;
 mod seal;
@@ -21,9 +23,9 @@ use super::output::{table, text};
 pub(crate) enum Command {
     /// Print the latest signed head of the log, a C2SP checkpoint
     Checkpoint(checkpoint::CheckpointArgs),
-    /// List the keys that sign checkpoints
+    /// List, rotate, retire and revoke the keys that sign checkpoints
     #[command(subcommand)]
-    Keys(checkpoint::KeysCommand),
+    Keys(keys::KeysCommand),
     /// Prove that an event is in the log: a .tlog-proof, which `check-proof` checks offline
     Prove(prove::Args),
     /// Print the hashes that show the log of one size to begin with what it was at another
@@ -36,6 +38,11 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Show what is signed, sealed and verified
     Status,
+    /// Destroy payloads of events, on the record; counts first, and wants --yes
+    Erase(erase::EraseArgs),
+    /// Begin, end and list legal holds
+    #[command(subcommand)]
+    Hold(erase::HoldCommand),
     /// Keep the latest checkpoint in a file, and demand that it follows from the one kept before: exit code 7 if not
     Pin(pin::Args),
     /// Check offline that an event is in a log: a .tlog-proof, judged by the log's verifier key
@@ -50,13 +57,15 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
         Command::Checkpoint(args) => checkpoint::checkpoint(args, global),
-        Command::Keys(command) => checkpoint::keys(command, global),
+        Command::Keys(command) => keys::run(command, global),
         Command::Prove(args) => prove::run(args, global),
         Command::Consistency(args) => checkpoint::consistency(args, global),
         Command::Complete(args) => complete::run(args, global),
         Command::Seal => seal::run(global),
         Command::Verify(args) => verify::run(args, global),
         Command::Status => seal::status(global),
+        Command::Erase(args) => erase::erase(args, global),
+        Command::Hold(command) => erase::hold(command, global),
         Command::Pin(args) => pin::run(args, global),
         Command::CheckProof(args) => check_proof::run(args, global.output()),
         Command::Export(args) => export::run(args, global),

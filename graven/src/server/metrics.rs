@@ -300,12 +300,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
         .read(|store| {
             let trail = store.trail();
             let sealed = trail.last_seal().unwrap_or_default();
-            Ok((store.info(), store.health(), trail.latest_stored(), sealed))
+            Ok((store.info(), store.health(), trail.latest_stored(), sealed, store.scrub_status()))
         })
         .await;
-    if let Ok((info, health, latest, sealed)) = &info {
+    if let Ok((info, health, latest, sealed, scrub)) = &info {
         let now = Timestamp::from_micros(app.env.clock.now_us());
-        app.metrics.audit.stand(latest.as_ref(), sealed.as_ref(), now);
+        app.metrics.audit.stand(latest.as_ref(), sealed.as_ref(), scrub, now);
         let metrics = &app.metrics;
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&metrics.head, info.head.0);

@@ -1,7 +1,9 @@
 //! Which handler answers which path, and what is true of every answer.
 
 use super::problem::{Problem, Refused};
-use super::{App, anchor, append, audit, body, frames, import, info, lookup, metrics, node, openapi, read, streams};
+use super::{
+    App, anchor, append, audit, body, frames, import, info, lookup, metrics, node, openapi, read, streams,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -40,7 +42,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/node/takeover", post(node::take_over))
         .route("/audit/checkpoint", get(audit::checkpoints::checkpoint))
         .route("/audit/checkpoints", get(audit::checkpoints::checkpoints))
-        .route("/audit/keys", get(audit::checkpoints::keys))
+        .route("/audit/keys", get(audit::keys::keys))
         .route("/audit/anchors", get(anchor::answer::anchors))
         .route("/audit/witnessed", get(anchor::answer::witnessed))
         .route("/audit/tile/{level}/{*index}", get(audit::tiles::tile))
@@ -51,6 +53,13 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/audit/seal", post(audit::seal::seal))
         .route("/audit/verify", get(audit::verification::progress).post(audit::verification::begin))
         .route("/audit/status", get(audit::status::status))
+        .route("/audit/keys/rotate", post(audit::keys::rotate))
+        .route("/audit/keys/retire", post(audit::keys::retire))
+        .route("/audit/keys/revoke", post(audit::keys::revoke))
+        .route("/audit/erasures", post(audit::erasure::erase))
+        .route("/audit/scavenge", post(audit::erasure::scavenge))
+        .route("/audit/holds", get(audit::erasure::holds).post(audit::erasure::hold))
+        .route("/audit/holds/{hold}/end", post(audit::erasure::end_hold))
         .route("/livez", get(info::live))
         .route("/readyz", get(info::ready))
         .route("/metrics", get(metrics::metrics))

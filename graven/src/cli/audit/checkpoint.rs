@@ -1,4 +1,4 @@
-//! `graven audit checkpoint`, `graven audit keys list`, `graven audit consistency`.
+//! `graven audit checkpoint` and `graven audit consistency`.
 
 use super::fetch;
 use crate::cli::Global;
@@ -35,29 +35,6 @@ pub(crate) fn checkpoint(args: &CheckpointArgs, global: &Global) -> anyhow::Resu
             "checkpoint": note,
         }))
     })
-}
-
-/// Subcommands of `audit keys`.
-#[derive(clap::Subcommand)]
-pub(crate) enum KeysCommand {
-    /// List the keys that sign checkpoints, or signed them once
-    List,
-}
-
-/// Runs a subcommand of `keys`.
-pub(crate) fn keys(command: &KeysCommand, global: &Global) -> anyhow::Result<()> {
-    let KeysCommand::List = command;
-    let client = global.client()?;
-    match global.output {
-        Some(Format::Json | Format::Ndjson) => {
-            let answer = client.send_text(&Call::get("/audit/keys"))?;
-            global.output().document(&answer, || Ok(String::new()))
-        }
-        _ => {
-            let lines = fetch::text(&client, "/audit/keys", &[])?;
-            global.output().write(lines.as_bytes())
-        }
-    }
 }
 
 /// Arguments of `audit consistency`.

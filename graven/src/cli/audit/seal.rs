@@ -58,6 +58,13 @@ pub(crate) fn status(global: &Global) -> anyhow::Result<()> {
         unsigned: u64,
         seal: Option<Seal>,
         verification: Verification,
+        scrub: Scrub,
+    }
+    #[derive(Deserialize)]
+    struct Scrub {
+        position: u64,
+        passes: u64,
+        first: Option<graven_proof::finding::Finding>,
     }
     #[derive(Deserialize)]
     struct Checkpoint {
@@ -102,6 +109,14 @@ pub(crate) fn status(global: &Global) -> anyhow::Result<()> {
             },
             (None, error) => format!("{}, {}", or_dash(error), last.ended_at),
         });
+        let scrub = match status.scrub.first {
+            Some(finding) => finding.to_string(),
+            None => format!(
+                "at position {}, {} passes before",
+                show_count(status.scrub.position),
+                show_count(status.scrub.passes)
+            ),
+        };
         let rows = [
             ("log", status.origin),
             ("events", show_count(status.head)),
@@ -110,6 +125,7 @@ pub(crate) fn status(global: &Global) -> anyhow::Result<()> {
             ("newest seal", or_dash(seal)),
             ("verifies now", or_dash(running)),
             ("last verified", or_dash(last)),
+            ("in the background", scrub),
         ];
         Ok(pairs("audit trail", &rows, color))
     })

@@ -47,7 +47,7 @@ pub(crate) struct What {
     /// Only events of this type; again for more
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// System streams and types too, those whose name starts with '$'
+    /// System streams and types too, those whose name starts with '$'; what the audit trail says about the log stays with the log
     #[arg(long)]
     system: bool,
 }
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
             Found::Page(page) => {
                 lines.clear();
                 for event in &page {
-                    if what.system || event.kind == Kind::Event {
+                    if event.kind == Kind::Event || what.system && !event.kind.is_control() {
                         cloudevents::write(event, &mut lines);
                         lines.push(b'\n');
                         events += 1;
@@ -124,8 +124,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
     let left_out = match left_out {
         0 => String::new(),
         count => format!(
-            "; {} records of the store itself were left out (--system takes them too)",
-            show_count(count)
+            "; {} records of the store itself were left out{}",
+            show_count(count),
+            if what.system { "" } else { " (--system takes all but those of the audit trail)" }
         ),
     };
     eprintln!(

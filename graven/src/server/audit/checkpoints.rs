@@ -1,7 +1,7 @@
-//! `GET /audit/checkpoint`, `/audit/checkpoints`, `/audit/keys`: what is signed, and by whom.
+//! `GET /audit/checkpoint`, `/audit/checkpoints`: what is signed.
 
+use super::TEXT;
 use super::shapes;
-use super::{TEXT, wants_json};
 use crate::server::App;
 use crate::server::media::AnswerType;
 use crate::server::problem::Answer;
@@ -92,29 +92,4 @@ pub(in crate::server) async fn checkpoints(
     }
     let content_type = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, content_type)], lines).into_response())
-}
-
-/// Verifier keys
-///
-/// The keys that sign checkpoints, or signed them once, one a line (C2SP signed-note); as JSON with the sizes each is valid for.
-/// Who trusts what comes from here trusts the server: compare it once with what its operator says.
-#[utoipa::path(get, path = "/audit/keys", tag = "audit", operation_id = "audit_keys",
-    responses((status = 200, description = "The keys", content(
-            (String = "text/plain"), (shapes::AuditKeys = "application/json")))))]
-pub(in crate::server) async fn keys(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Answer {
-    QueryParams::parse(query.as_deref())?.finish()?;
-    let keys = app.trail(|trail| trail.verifier_keys()).await?;
-    if wants_json(&headers) {
-        let keys = keys
-            .iter()
-            .map(|key| shapes::AuditKey { vkey: key.to_string(), id: key.id().to_string() })
-            .collect();
-        return Ok(Json(shapes::AuditKeys { keys }).into_response());
-    }
-    let lines: String = keys.iter().map(|key| format!("{key}\n")).collect();
-    Ok(([TEXT], lines).into_response())
 }

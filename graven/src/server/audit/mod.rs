@@ -6,7 +6,9 @@
 //! Nothing here decides whether a proof holds: that is for whoever asked.
 
 pub(super) mod checkpoints;
+pub(super) mod erasure;
 pub(super) mod gauges;
+pub(super) mod keys;
 pub(super) mod proofs;
 pub(super) mod receipt;
 pub(super) mod seal;
@@ -15,7 +17,10 @@ pub(super) mod status;
 pub(super) mod tiles;
 pub(super) mod verification;
 
-use super::{App, blocking};
+use super::media::BodyType;
+use super::problem::Problem;
+use super::{App, append, append_body, blocking, body};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +28,7 @@ use graven_engine::audit::Trail;
 use graven_model::Result;
 use graven_proof::Hash;
 use graven_proof::checkpoint::SignedCheckpoint;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Text for people and tools: notes, keys, proofs.
@@ -69,6 +75,25 @@ impl App {
         let app = self.clone();
         blocking(move || work(&app.store.trail())).await
     }
+}
+
+/// The JSON body of a request without parameters.
+///
+/// # Errors
+/// [`graven_model::Code::UnsupportedMediaType`]; what is wrong with the body.
+async fn wish<T: DeserializeOwned>(
+    app: &Arc<App>,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> std::result::Result<T, Problem> {
+    // The media type keeps a web page of another origin from asking for this.
+    if let Err(error) = append::check_plain(query, headers, &[BodyType::Json]) {
+        body::discard(body).await;
+        return Err(Problem(error));
+    }
+    let held = body::read(app, body).await?;
+    Ok(append_body::parse(&held.bytes)?)
 }
 
 /// Whether the client names JSON among what it takes; not whether it takes anything.

@@ -1,12 +1,11 @@
 //! `POST /audit/seal`, `GET /audit/streams/{stream}/completeness`: where every stream stands, and what proves that one is whole.
 
 use super::proofs::{behind, make_proof};
-use super::{base64, shapes};
-use crate::server::media::BodyType;
+use super::{base64, shapes, wish};
 use crate::server::path::PathParams;
 use crate::server::problem::Answer;
 use crate::server::query_params::QueryParams;
-use crate::server::{App, append, append_body, body, schema};
+use crate::server::{App, schema};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -37,11 +36,7 @@ pub(in crate::server) async fn seal(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    if let Err(error) = append::check_plain(query.as_deref(), &headers, &[BodyType::Json]) {
-        return append::refuse_unread(body, error).await;
-    }
-    let held = body::read(&app, body).await?;
-    let SealBody {} = append_body::parse(&held.bytes)?;
+    let SealBody {} = wish(&app, query.as_deref(), &headers, body).await?;
     let sealed = app.sign(|trail| {
         let seal = trail.seal()?;
         let checkpoint = trail.checkpoint(behind(seal.position)?)?;

@@ -37,6 +37,19 @@ pub(in crate::server) struct AuditKey {
     pub(super) vkey: String,
     /// Its id, eight hexadecimal digits
     pub(super) id: String,
+    /// Position of the record that added it; null for the log's first key
+    #[schema(required = true)]
+    pub(super) added_at: Option<u64>,
+    /// Smallest size it signs
+    pub(super) valid_from: u64,
+    /// Largest size it signs, if it was retired
+    #[schema(required = true)]
+    pub(super) valid_until: Option<u64>,
+    /// Largest size it is believed for, if it was revoked
+    #[schema(required = true)]
+    pub(super) last_good: Option<u64>,
+    /// It signs
+    pub(super) signs: bool,
 }
 
 /// A proof of inclusion without a checkpoint.
@@ -207,4 +220,200 @@ pub(in crate::server) struct AuditStatus {
     #[schema(required = true)]
     pub(super) seal: Option<AuditSeal>,
     pub(super) verification: AuditVerification,
+    pub(super) scrub: AuditScrub,
+}
+
+/// How the verification in the background stands.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditScrub {
+    /// Everything below was verified in this pass
+    pub(super) position: u64,
+    /// Passes over the whole log, those of earlier runs counted
+    pub(super) passes: u64,
+    /// When the last one came to its end
+    #[schema(required = true, format = DateTime)]
+    pub(super) finished_at: Option<String>,
+    /// Findings since the server started
+    pub(super) findings: u64,
+    /// The one that counts, as in a report
+    #[schema(required = true, value_type = Option<Object>)]
+    pub(super) first: Option<serde_json::Value>,
+    /// Why it could not go on last
+    #[schema(required = true)]
+    pub(super) trouble: Option<String>,
+}
+
+/// What is to be erased, on whose word. One of `positions`, `stream`, `subject`.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditErase {
+    /// Events, by position
+    #[schema(nullable = false)]
+    positions: Option<Vec<u64>>,
+    /// Events of a stream
+    #[schema(nullable = false)]
+    stream: Option<String>,
+    /// Only those of the stream below this revision
+    #[schema(nullable = false)]
+    before: Option<u64>,
+    /// Events of a data subject, and its name with them
+    #[schema(nullable = false)]
+    subject: Option<String>,
+    /// `data`, `metadata`; both if absent
+    #[schema(nullable = false)]
+    parts: Option<Vec<String>>,
+    /// Pseudonymous id of the request, by which a retry is recognised
+    request: String,
+    /// Legal basis, as a code
+    basis: String,
+    /// Who decided
+    decided_by: String,
+    /// Who approved, if a second person had to
+    #[schema(nullable = false)]
+    approved_by: Option<String>,
+    /// Count only
+    #[schema(nullable = false, default = false)]
+    dry_run: Option<bool>,
+}
+
+/// What came of an erasure.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditErased {
+    /// Position of the record that says so; null if it was only counted
+    #[schema(required = true)]
+    pub(super) record: Option<u64>,
+    /// Events it covers
+    pub(super) events: u64,
+    /// Segments of the log that were rewritten, or would be
+    pub(super) segments: u64,
+    /// Bytes the log is shorter
+    pub(super) bytes_freed: i64,
+    /// The request was carried out before
+    pub(super) repeated: bool,
+}
+
+/// Body of a scavenge.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditScavenge {
+    /// Count only
+    #[schema(nullable = false, default = false)]
+    dry_run: Option<bool>,
+}
+
+/// What came of scavenging.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditScavenged {
+    /// Streams something was dropped from, or would be
+    pub(super) streams: u64,
+    /// Events that were dropped
+    pub(super) events: u64,
+    /// Streams with something to drop that a legal hold covers: nothing was dropped from them
+    pub(super) held: u64,
+    /// Segments of the log that were rewritten
+    pub(super) segments: u64,
+    /// Bytes the log is shorter
+    pub(super) bytes_freed: i64,
+    /// There is more to drop: scavenge again
+    pub(super) more: bool,
+}
+
+/// The legal holds there are.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditHolds {
+    pub(super) holds: Vec<AuditHold>,
+}
+
+/// A legal hold. Names of streams and subjects stand as keyed hashes.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditHold {
+    /// Its name
+    pub(super) id: String,
+    /// `stream`, `category` or `subject`
+    pub(super) on: &'static str,
+    /// The category; or the keyed hash, hexadecimal
+    pub(super) what: String,
+    /// Why, as a code or reference
+    pub(super) reason: String,
+    /// Who decided
+    pub(super) decided_by: String,
+}
+
+/// A legal hold that is to begin. One of `stream`, `category`, `subject`.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditHoldRequest {
+    /// Its name
+    id: String,
+    #[schema(nullable = false)]
+    stream: Option<String>,
+    #[schema(nullable = false)]
+    category: Option<String>,
+    /// A data subject
+    #[schema(nullable = false)]
+    subject: Option<String>,
+    /// Why, as a code or reference
+    reason: String,
+    /// Who decided
+    decided_by: String,
+}
+
+/// Body of the end of a hold.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditEndHold {
+    /// Why, as a code or reference
+    reason: String,
+    /// Who decided
+    decided_by: String,
+}
+
+/// A record of the log that says what was done.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct AuditRecord {
+    /// Its position
+    pub(super) position: u64,
+}
+
+/// Body of a rotation.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditRotate {
+    /// The keys before go on signing beside the new one
+    #[schema(nullable = false, default = false)]
+    overlap: Option<bool>,
+    /// The log's root key, secret, if its public half lies among the keys
+    #[schema(nullable = false)]
+    root_key: Option<String>,
+}
+
+/// A key that is to sign nothing more.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditRetire {
+    /// Its id, eight hexadecimal digits
+    key: String,
+    /// As for a rotation
+    #[schema(nullable = false)]
+    root_key: Option<String>,
+}
+
+/// A key that others know.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only describes")]
+pub(in crate::server) struct AuditRevoke {
+    /// Its id, eight hexadecimal digits
+    key: String,
+    /// The largest size somebody outside vouches for
+    last_good: u64,
+    /// As for a rotation
+    #[schema(nullable = false)]
+    root_key: Option<String>,
 }

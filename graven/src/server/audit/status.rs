@@ -16,10 +16,11 @@ use std::sync::Arc;
     responses((status = 200, description = "Where it all stands", body = shapes::AuditStatus)))]
 pub(in crate::server) async fn status(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
     QueryParams::parse(query.as_deref())?.finish()?;
-    let (origin, latest, sealed, head) = app
+    let (origin, latest, sealed, head, scrub) = app
         .read(|store| {
             let trail = store.trail();
-            Ok((trail.origin().to_owned(), trail.latest_stored(), trail.last_seal()?, store.head().0))
+            let (latest, sealed) = (trail.latest_stored(), trail.last_seal()?);
+            Ok((trail.origin().to_owned(), latest, sealed, store.head().0, store.scrub_status()))
         })
         .await?;
     Ok(Json(shapes::AuditStatus {
@@ -33,6 +34,14 @@ pub(in crate::server) async fn status(State(app): State<Arc<App>>, RawQuery(quer
         unsigned: head.saturating_sub(latest.map_or(0, |latest| latest.size)),
         seal: sealed.as_ref().map(seal::shown),
         verification: app.verification.shown(),
+        scrub: shapes::AuditScrub {
+            position: scrub.cursor.0,
+            passes: scrub.passes,
+            finished_at: scrub.finished_at.map(|at| at.to_string()),
+            findings: scrub.findings,
+            first: scrub.first.and_then(|finding| serde_json::to_value(finding).ok()),
+            trouble: scrub.trouble.map(|error| error.to_string()),
+        },
     })
     .into_response())
 }

@@ -1,11 +1,10 @@
 //! `POST /audit/verify` and `GET /audit/verify`: everything is read and hashed again while the server goes on, one verification at a time,
 //! on a thread of its own.
 
-use super::shapes;
-use crate::server::media::BodyType;
+use super::{shapes, wish};
 use crate::server::problem::Answer;
 use crate::server::query_params::QueryParams;
-use crate::server::{App, append, append_body, body, schema};
+use crate::server::{App, schema};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -143,11 +142,7 @@ pub(in crate::server) async fn begin(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    if let Err(error) = append::check_plain(query.as_deref(), &headers, &[BodyType::Json]) {
-        return append::refuse_unread(body, error).await;
-    }
-    let held = body::read(&app, body).await?;
-    let options = append_body::parse::<Wish>(&held.bytes)?.options()?;
+    let options = wish::<Wish>(&app, query.as_deref(), &headers, body).await?.options()?;
     start(&app, options)?;
     Ok((StatusCode::ACCEPTED, Json(app.verification.shown())).into_response())
 }
