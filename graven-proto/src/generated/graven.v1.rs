@@ -501,7 +501,7 @@ pub struct ReadFramesRequest {
     #[prost(uint64, optional, tag = "4")]
     pub min_position: ::core::option::Option<u64>,
 }
-/// Whole frames, as stored.
+/// Whole frames.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadFramesResponse {
     /// Position of the first event in them.
@@ -1344,7 +1344,8 @@ pub mod event_store_client {
             req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Read"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// The log as it is stored: whole frames, back to back, decoded and checked by the caller.
+        /// The log as it is stored: whole frames, back to back, decoded and checked by the caller. Frames with sealed payloads of data
+        /// subjects are opened first.
         pub async fn read_frames(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadFramesRequest>,
