@@ -108,7 +108,7 @@ fn a_rotation_with_overlap_has_both_keys_sign_until_the_old_one_is_retired() {
         let signer = if matches!(change, KeyChange::Add { .. }) { &old } else { &new };
         let signers: Vec<_> =
             signatures.iter().map(|one| one.signer(&change, trail.origin()).unwrap()).collect();
-        assert_eq!(signers, [signer.clone()]);
+        assert_eq!(signers, std::slice::from_ref(signer));
     }
 }
 

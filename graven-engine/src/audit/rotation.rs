@@ -299,7 +299,7 @@ pub(super) fn settle(shared: &Shared, keys: &mut Keys) -> Result<()> {
     }
     let untold: Vec<&VerifierKey> = keys.known().iter().filter(|key| !is_added(&changes, key)).collect();
     let signs = |key: &&VerifierKey| keys.signing().iter().any(|signing| signing.verifier() == *key);
-    if untold.len() > 1 && untold.iter().any(|key| signs(key)) {
+    if untold.len() > 1 && untold.iter().any(signs) {
         return Err(Error::new(Code::WrongKey, "there are keys that the log was never told of")
             .expected("one first key; every other one is added by a rotation")
             .found(untold.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", ")));
