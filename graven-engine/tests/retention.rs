@@ -184,7 +184,7 @@ fn a_stream_under_a_legal_hold_keeps_everything() {
 
 #[test]
 fn space_comes_back() {
-    let mut world = world();
+    let world = world();
     for number in 0..400u64 {
         let mut id = [7; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());

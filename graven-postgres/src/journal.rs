@@ -426,20 +426,20 @@ impl Seen {
 }
 
 /// A batch as PostgreSQL takes it.
-struct Values<'a> {
-    first: i64,
-    end: i64,
+pub(crate) struct Values<'a> {
+    pub(crate) first: i64,
+    pub(crate) end: i64,
     previous: i64,
-    checksum: i64,
+    pub(crate) checksum: i64,
     epoch: i64,
     writer: &'a [u8],
     number: i64,
-    frames: Frames<'a>,
-    frame_bytes: i32,
+    pub(crate) frames: Frames<'a>,
+    pub(crate) frame_bytes: i32,
 }
 
 impl<'a> Values<'a> {
-    fn of(batch: &'a Batch) -> Result<Values<'a>> {
+    pub(crate) fn of(batch: &'a Batch) -> Result<Values<'a>> {
         let bytes = batch.frames.len();
         if bytes > FRAMES_BYTES_MAX {
             return Err(Error::new(Code::AppendTooLarge, "a batch is larger than the journal takes")
@@ -479,7 +479,7 @@ impl<'a> Values<'a> {
 }
 
 /// Frames as a value. Shows its length only: values are logged by the driver, and payloads are logged by nobody.
-struct Frames<'a>(&'a [u8]);
+pub(crate) struct Frames<'a>(&'a [u8]);
 
 impl fmt::Debug for Frames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,9 @@
 //! What several nodes agree on: whose log it is, who writes, where it ends.
 
-use crate::journal::{Held, PostgresJournal, Seen, get, no_row, small};
+use crate::journal::{Held, PostgresJournal, Seen, Values, get, no_row, small};
 use crate::risks;
 use crate::statements::Which;
-use graven_engine::journal::{Claim, SharedJournal, Term, View};
+use graven_engine::journal::{Batch, Claim, SharedJournal, Term, View};
 use graven_engine::replica::LogIdentity;
 use graven_model::{Code, Error, Result};
 use std::time::{Duration, Instant};
@@ -99,6 +99,31 @@ impl SharedJournal for PostgresJournal {
         let here = seen.here.filter(|here| here.position == at).map(|here| here.checksum);
         let checksum = if at == 0 && self.log.is_some() { Some(self.begin().checksum) } else { here };
         Ok(View { tail: self.tail, checksum, term: seen.term })
+    }
+
+    fn rewrite(&mut self, batch: &Batch) -> Result<bool> {
+        let what = "erase from the journal";
+        let Some(held) = self.held else {
+            let term = self.see(0)?.ok_or_else(|| no_row("meta"))?.term;
+            return Err(self.not_the_writer(&term, "this connection holds no term"));
+        };
+        let values = Values::of(batch)?;
+        let epoch = i64::from(held.epoch);
+        let changed = self.change(what, async |link| {
+            link.execute(
+                Which::Rewrite,
+                &[&values.first, &values.end, &values.checksum, &values.frames, &values.frame_bytes, &epoch],
+            )
+            .await
+        })?;
+        if changed > 0 {
+            return Ok(true);
+        }
+        let term = self.see(0)?.ok_or_else(|| no_row("meta"))?.term;
+        if (term.epoch, term.writer) == (held.epoch, held.writer) {
+            return Ok(false);
+        }
+        Err(self.not_the_writer(&term, "another node has taken over"))
     }
 
     fn wait(&mut self, beyond: u64, timeout: Duration) -> Result<()> {

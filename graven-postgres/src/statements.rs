@@ -31,11 +31,12 @@ pub(crate) enum Which {
     Settle,
     Trim,
     Delete,
+    Rewrite,
 }
 
 impl Which {
     /// How many there are.
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 9;
 
     /// Its text, for the tables of a schema.
     pub(crate) fn sql(self, schema: &str) -> String {
@@ -48,6 +49,7 @@ impl Which {
             Which::Settle => SETTLE,
             Which::Trim => TRIM,
             Which::Delete => DELETE,
+            Which::Rewrite => REWRITE,
         };
         text.replace("{s}", &format!("\"{schema}\""))
     }
@@ -123,3 +125,10 @@ DELETE FROM {s}.batches WHERE first_position IN (
     WHERE batches.end_position <= least($1::bigint, meta.trimmed)
         AND batches.first_position < (SELECT max(first_position) FROM {s}.batches)
     ORDER BY batches.first_position LIMIT $2::bigint)";
+
+/// What remains of a batch once something was erased from it. The row of `meta` is locked as for a commit: a claim waits for
+/// it, and after a claim nothing is changed.
+const REWRITE: &str = "
+UPDATE {s}.batches SET frames = $4::bytea, frame_bytes = $5::integer
+FROM (SELECT FROM {s}.meta WHERE epoch = $6::bigint FOR SHARE) AS term
+WHERE first_position = $1::bigint AND end_position = $2::bigint AND checksum = $3::bigint";

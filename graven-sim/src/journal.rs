@@ -299,6 +299,18 @@ impl SharedJournal for SimJournal {
         Ok(view)
     }
 
+    fn rewrite(&mut self, batch: &Batch) -> Result<bool> {
+        let epoch = self.epoch;
+        let mut state = self.server()?;
+        if state.term.epoch != epoch {
+            return Err(Error::new(Code::NotTheWriter, "another node has claimed the journal")
+                .naming_writer(&state.term.address));
+        }
+        let same = |known: &&mut Batch| (known.expected, known.tail) == (batch.expected, batch.tail);
+        let found = state.batches.iter_mut().find(same);
+        Ok(found.map(|known| known.frames.clone_from(&batch.frames)).is_some())
+    }
+
     fn wait(&mut self, beyond: u64, timeout: Duration) -> Result<()> {
         let shared = Arc::clone(&self.server.0);
         let mut state = self.server()?;

@@ -1,7 +1,7 @@
 //! Erasing events: first it is counted and decided, then said in the log, and then destroyed.
 //!
 //! ```text
-//! count, ask the legal holds ─▶ ERASURE record: durable, under a checkpoint ─▶ key of the subject ─▶ segments, newest first
+//! count, ask the legal holds ─▶ ERASURE record: durable, under a checkpoint ─▶ key of the subject ─▶ shared journal, segments
 //! ```
 //!
 //! Nothing is destroyed before the record that says so is durable. From then on the erasure is never given up: what a crash
@@ -12,14 +12,17 @@
 //! What is destroyed: data, metadata and the seeds of their commitments; the name of a data subject with its salt, and the key
 //! its payloads were sealed under. What stays: everything else that the event's leaf is made of.
 
+use super::erasing::Bar;
 use super::holds::{self, Holds, check_text, each_control};
 use super::subjects::Unsealed;
 use super::trail::Trail;
 use crate::append::{AUDIT_STREAM, Pending, Shared, Sources, subject_tag};
 use crate::env::{read_file, replace_file};
 use crate::index::{Item, StreamFrom, TermQuery};
-use crate::log::frame::{Erase, Record, Subject};
+use crate::journal::{Batch, SharedJournal};
+use crate::log::frame::{self, Erase, Header, Record, Subject};
 use crate::log::reader::Reader;
+use crate::node::Membership;
 use crate::store::AUDIT_DIR;
 use foldhash::HashMap;
 use graven_model::event::Kind;
@@ -89,11 +92,22 @@ pub(crate) struct Eraser {
     pub(super) state: Mutex<State>,
 }
 
-/// Whether keys of subjects are destroyed too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
-    Destroy,
-    Leave,
+/// Where something is destroyed.
+#[derive(Clone, Copy)]
+pub(crate) enum Site<'a> {
+    /// In a store whose journal is its own log: the keys, and the log.
+    Alone,
+    /// On the node that writes a shared journal: the keys, the journal, and the log.
+    Writer(&'a Membership),
+    /// On a node that follows: its log.
+    Copy,
+}
+
+impl<'a> Site<'a> {
+    /// Of a store that takes appends.
+    pub(crate) fn of(node: Option<&'a Membership>) -> Site<'a> {
+        node.map_or(Site::Alone, Site::Writer)
+    }
 }
 
 #[derive(Default)]
@@ -109,16 +123,17 @@ impl Eraser {
         &self,
         shared: &Shared,
         trail: &Trail,
+        site: Site<'_>,
         request: &ErasureRequest,
         dry_run: bool,
     ) -> Result<ErasureOutcome> {
         let mut state = self.state.lock();
         let parts = check(request)?;
         let id = request_id(&request.request);
-        if let Some(outcome) = state.repeated(shared, request, &parts, id)? {
+        if let Some(outcome) = state.repeated(shared, site, request, &parts, id)? {
             return Ok(outcome);
         }
-        state.finish(shared, Keys::Destroy)?;
+        state.finish(shared, site)?;
         let head = shared.head();
         let (target, first, meant) = resolve(shared, head, &request.target, &parts)?;
         state.holds.refresh(shared)?;
@@ -143,7 +158,7 @@ impl Eraser {
         let bar = meant.subject().map(|subject| shared.sources.erasing.bar(subject));
         let record = trail.control().append_as(id, &Control::Erasure(erasure))?.first_position.0;
         let meant = vec![Meant { at: record, ..meant }];
-        let done = state.carry_out(shared, trail, (record, record + 1), meant, bar)?;
+        let done = state.carry_out(shared, trail, site, (record, record + 1), meant, bar)?;
         Ok(ErasureOutcome { events: survey.events, ..done })
     }
 
@@ -151,8 +166,8 @@ impl Eraser {
     ///
     /// # Errors
     /// Those of reading and rewriting segments; the rest is still to be done then.
-    pub(crate) fn finish(&self, shared: &Shared) -> Result<()> {
-        self.state.lock().finish(shared, Keys::Destroy)
+    pub(crate) fn finish(&self, shared: &Shared, site: Site<'_>) -> Result<()> {
+        self.state.lock().finish(shared, site)
     }
 
     /// [`Eraser::finish`] on a copy whose log another node writes: that one destroys keys. Looks only if a record came since it
@@ -164,7 +179,7 @@ impl Eraser {
         if !shared.sources.erasing.take_news() {
             return Ok(());
         }
-        self.state.lock().finish(shared, Keys::Leave)
+        self.state.lock().finish(shared, Site::Copy)
     }
 
     /// See [`crate::Store::holds`].
@@ -218,6 +233,7 @@ impl State {
     fn repeated(
         &mut self,
         shared: &Shared,
+        site: Site<'_>,
         request: &ErasureRequest,
         parts: &[Part],
         id: EventId,
@@ -249,7 +265,7 @@ impl State {
             )
             .found(format!("the record at position {}", place.position)));
         }
-        self.finish(shared, Keys::Destroy).map_err(|error| unfinished(place.position, &error))?;
+        self.finish(shared, site).map_err(|error| unfinished(place.position, &error))?;
         let record = Some(Position(place.position));
         Ok(Some(ErasureOutcome {
             record,
@@ -264,24 +280,26 @@ impl State {
         &mut self,
         shared: &Shared,
         trail: &Trail,
+        site: Site<'_>,
         (record, next): (u64, u64),
         meant: Vec<Meant>,
-        bar: Option<super::erasing::Bar<'_>>,
+        mut bar: Option<Bar<'_>>,
     ) -> Result<ErasureOutcome> {
         let destroyed = (|| {
             if trail.latest().is_some() {
                 trail.checkpoint(next)?;
             }
-            let done = destroy(shared, &meant, Keys::Destroy, || drop(bar))?;
+            let done = destroy(shared, site, &meant, || drop(bar.take()))?;
             self.applied = next;
             write_progress(shared, next)?;
             Ok(done)
         })();
+        bar.into_iter().for_each(Bar::keep);
         let done = destroyed.map_err(|error| unfinished(record, &error))?;
         Ok(ErasureOutcome { record: Some(Position(record)), ..done })
     }
 
-    pub(super) fn finish(&mut self, shared: &Shared, keys: Keys) -> Result<()> {
+    pub(super) fn finish(&mut self, shared: &Shared, site: Site<'_>) -> Result<()> {
         if self.applied == 0 {
             self.applied = read_progress(shared)?;
         }
@@ -307,7 +325,11 @@ impl State {
         for (position, target, parts, first) in &records {
             meant.extend(find_again(shared, *position, target, parts, *first)?);
         }
-        destroy(shared, &meant, keys, || ())?;
+        let subjects = meant.iter().filter_map(Meant::subject).filter(|_| !matches!(site, Site::Copy));
+        let mut bars: Vec<Bar<'_>> = subjects.map(|subject| shared.sources.erasing.bar(subject)).collect();
+        let destroyed = destroy(shared, site, &meant, || bars.clear());
+        bars.into_iter().for_each(Bar::keep);
+        destroyed?;
         for (_, target, ..) in &records {
             if let Target::Subject { subject_key } = target {
                 shared.sources.erasing.name_is_gone(subject_key);
@@ -518,45 +540,38 @@ fn destroy_key(shared: &Shared, meant: &Meant, found: &Survey) -> Result<()> {
     Ok(())
 }
 
-/// Destroys what is meant: the keys of subjects, after which `keys_are_gone` is told, and then the bytes, segment by segment,
-/// from the newest to the oldest.
+/// Destroys what is meant: the keys of subjects, after which `keys_are_gone` is told, then what the journal that nodes share
+/// has of it, and at last the bytes here, each from the newest to the oldest.
 ///
 /// # Errors
-/// Those of reading and rewriting segments; what is destroyed by then stays so.
+/// Those of the journal, and of reading and rewriting segments; what is destroyed by then stays so.
 fn destroy(
     shared: &Shared,
+    site: Site<'_>,
     meant: &[Meant],
-    keys: Keys,
     keys_are_gone: impl FnOnce(),
 ) -> Result<ErasureOutcome> {
     let mut segments = BTreeSet::new();
     for one in meant {
         let found = survey(shared, one, None)?;
-        if keys == Keys::Destroy {
+        if !matches!(site, Site::Copy) {
             destroy_key(shared, one, &found)?;
         }
         segments.extend(found.segments);
     }
     keys_are_gone();
-    // Streams are many where retention is at work.
-    let mut of_stream: HashMap<&str, Vec<&Meant>> = HashMap::default();
-    let mut others = Vec::new();
-    for one in meant {
-        match &one.whose {
-            Whose::Stream { name, .. } => of_stream.entry(name).or_default().push(one),
-            _ => others.push(one),
+    let all = All::of(meant);
+    if let Site::Writer(node) = site {
+        for one in meant {
+            rewrite_rows(shared, node, one, &all)?;
         }
     }
     let mut done = ErasureOutcome::default();
     for first in segments.iter().rev() {
-        let rewritten = shared.sources.log.rewrite_segment(*first, &mut |position, record| {
-            let here = of_stream.get(record.stream).into_iter().flatten().chain(&others);
-            here.filter(|one| one.means(position, record)).fold(Erase::default(), |all, one| Erase {
-                data: all.data || one.erase.data,
-                metadata: all.metadata || one.erase.metadata,
-                subject: all.subject.or(one.erase.subject),
-            })
-        })?;
+        let rewritten = shared
+            .sources
+            .log
+            .rewrite_segment(*first, &mut |position, record| all.erase(position, record))?;
         done.events += rewritten.events;
         done.segments += u64::from(rewritten.events > 0);
         done.bytes_freed += rewritten.bytes_freed;
@@ -565,6 +580,77 @@ fn destroy(
         shared.sources.erasing.name_is_gone(&key);
     }
     Ok(done)
+}
+
+/// Rewrites the batches of the shared journal in which something stands that is meant, from the newest to the oldest.
+fn rewrite_rows(shared: &Shared, node: &Membership, one: &Meant, all: &All<'_>) -> Result<()> {
+    let mut done_from = u64::MAX;
+    one.candidates(&shared.sources, |position| {
+        if position < done_from {
+            done_from = node.ask_journal(|journal| rewrite_row(journal, position, all))?;
+        }
+        Ok(())
+    })
+}
+
+/// Rewrites the batch that holds a position, and answers with the position it begins with.
+fn rewrite_row(journal: &mut dyn SharedJournal, position: u64, all: &All<'_>) -> Result<u64> {
+    let read = journal.read(position, 1)?;
+    let holds = |batch: &Batch| batch.expected.position <= position && position < batch.tail.position;
+    // Trimmed.
+    let Some(batch) = read.into_iter().next().filter(holds) else { return Ok(position) };
+    let mut left = Vec::with_capacity(batch.frames.len());
+    let (mut at, mut changed) = (0, 0);
+    while at < batch.frames.len() {
+        let rest = &batch.frames[at..];
+        let rewritten = Header::decode(rest).and_then(|header| {
+            let frame = rest.get(..header.length as usize)?;
+            let changed = frame::rewrite(frame, &mut left, |position, record| all.erase(position, record))?;
+            Some((header.length as usize, changed))
+        });
+        let Some((length, some)) = rewritten else {
+            return Err(Error::new(
+                Code::Corrupted,
+                format!("the journal's batch of position {position} is damaged"),
+            ));
+        };
+        at += length;
+        changed += some;
+    }
+    let first = batch.expected.position;
+    if changed > 0 {
+        journal.rewrite(&Batch { frames: left.into(), ..batch })?;
+    }
+    Ok(first)
+}
+
+/// Everything that is meant, so that a record is asked about once. Streams are many where retention is at work.
+struct All<'m> {
+    of_stream: HashMap<&'m str, Vec<&'m Meant>>,
+    others: Vec<&'m Meant>,
+}
+
+impl<'m> All<'m> {
+    fn of(meant: &'m [Meant]) -> All<'m> {
+        let mut all = All { of_stream: HashMap::default(), others: Vec::new() };
+        for one in meant {
+            match &one.whose {
+                Whose::Stream { name, .. } => all.of_stream.entry(name).or_default().push(one),
+                _ => all.others.push(one),
+            }
+        }
+        all
+    }
+
+    /// What is destroyed of a record.
+    fn erase(&self, position: u64, record: &Record<'_>) -> Erase {
+        let here = self.of_stream.get(record.stream).into_iter().flatten().chain(&self.others);
+        here.filter(|one| one.means(position, record)).fold(Erase::default(), |all, one| Erase {
+            data: all.data || one.erase.data,
+            metadata: all.metadata || one.erase.metadata,
+            subject: all.subject.or(one.erase.subject),
+        })
+    }
 }
 
 /// Checks a request, and answers with the parts it is about.

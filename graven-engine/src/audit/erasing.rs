@@ -100,11 +100,51 @@ pub(crate) struct Bar<'a> {
     subject: String,
 }
 
+impl Bar<'_> {
+    /// The key could not be destroyed: nothing of the subject is taken until a later bar is dropped. What was sealed now would
+    /// go with the key.
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
-        let mut barred = self.erasing.barred.write();
-        if let Some(at) = barred.iter().position(|barred| *barred == self.subject) {
-            barred.swap_remove(at);
-        }
+        self.erasing.barred.write().retain(|barred| *barred != self.subject);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graven_model::{EventId, Expected, NewEvent, StreamName};
+
+    fn about(subject: &str) -> AppendRequest {
+        let event =
+            NewEvent { data_subject: Some(subject.into()), ..NewEvent::json(EventId([1; 16]), "T", "1") };
+        AppendRequest::to(StreamName::new("s").unwrap(), Expected::Any, [event])
+    }
+
+    #[test]
+    fn nothing_of_a_subject_is_taken_while_its_key_is_destroyed_and_nothing_sealed_before() {
+        let erasing = Erasing::default();
+        let sealed_before = erasing.generation();
+        let bar = erasing.bar("anna");
+        assert_eq!(erasing.check(&about("anna")).unwrap_err().code, Code::Unavailable);
+        assert_eq!(erasing.check(&about("ben")), Ok(()));
+        assert_eq!(erasing.check_sealed(sealed_before).unwrap_err().code, Code::Unavailable);
+        drop(bar);
+        assert_eq!(erasing.check(&about("anna")), Ok(()));
+        assert_eq!(erasing.check_sealed(erasing.generation()), Ok(()));
+        assert!(erasing.check_sealed(sealed_before).is_err());
+    }
+
+    #[test]
+    fn a_bar_that_is_kept_ends_with_a_later_one() {
+        let erasing = Erasing::default();
+        erasing.bar("anna").keep();
+        assert!(erasing.check(&about("anna")).is_err());
+        drop(erasing.bar("anna"));
+        assert_eq!(erasing.check(&about("anna")), Ok(()));
     }
 }

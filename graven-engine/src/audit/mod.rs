@@ -29,7 +29,7 @@ mod verify;
 pub use checkpoints::StoredCheckpoint;
 pub use completeness::{Completeness, KeyProof};
 pub(crate) use envelope::OVERHEAD as SEAL_OVERHEAD;
-pub(crate) use erase::Eraser;
+pub(crate) use erase::{Eraser, Site};
 pub use erase::{ErasureOutcome, ErasureRequest, ErasureTarget, Part};
 pub(crate) use erasing::Erasing;
 pub use holds::HoldOn;

@@ -5,7 +5,7 @@
 
 use super::control::ControlWriter;
 use super::erase::Part;
-use super::erase::{Eraser, Held, Keys, Meant, State, Whose, erase_of};
+use super::erase::{Eraser, Held, Meant, Site, State, Whose, erase_of};
 use super::holds::{self, each_control};
 use super::trail::Trail;
 use crate::append::{METADATA_TYPE, Pending, Shared, TOMBSTONE_TYPE};
@@ -65,10 +65,11 @@ impl Eraser {
         &self,
         shared: &Shared,
         trail: &Trail,
+        site: Site<'_>,
         options: ScavengeOptions,
     ) -> Result<ScavengeReport> {
         let mut state = self.state.lock();
-        state.finish(shared, Keys::Destroy)?;
+        state.finish(shared, site)?;
         state.holds.refresh(shared)?;
         let mut report = ScavengeReport::default();
         let plans = plans(shared, &state, &mut report)?;
@@ -84,7 +85,7 @@ impl Eraser {
             whose: Whose::Stream { name: plan.name, before: plan.before },
             erase,
         });
-        let done = state.carry_out(shared, trail, (record, next), meant.collect(), None)?;
+        let done = state.carry_out(shared, trail, site, (record, next), meant.collect(), None)?;
         Ok(ScavengeReport { segments: done.segments, bytes_freed: done.bytes_freed, ..report })
     }
 }

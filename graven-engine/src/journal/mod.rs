@@ -13,12 +13,15 @@
 //! 4. **Trim.** After `trim(before)` batches that end at or below `before` may be gone; the others stay.
 //! 5. **Epochs.** A batch carries the epoch and the id of its writer. A writer of an older epoch gets `Conflict`.
 //!
-//! A journal that several nodes share ([`SharedJournal`]) has two more:
+//! A journal that several nodes share ([`SharedJournal`]) has three more:
 //!
 //! 6. **One term at a time.** [`SharedJournal::claim`] begins the next epoch. From its return on, no batch of an earlier
 //!    epoch is stored any more, not even one that was sent before.
 //! 7. **A copy can tell.** [`SharedJournal::look`] says what stands at a position now, not what once stood there: a journal
 //!    that lost its end does not answer from memory.
+//!
+//! 8. **Erased in place.** [`SharedJournal::rewrite`] changes the frames of a batch and nothing else of it, and only for who
+//!    writes. Whoever reads the batch afterwards finds it at its place, with the checksums it had.
 //!
 //! The suite in `laws` drives every implementation through conflict, unknown outcome, duplicate, delay and a writer that
 //! came back from the dead.
@@ -164,6 +167,15 @@ pub trait SharedJournal: Journal {
     /// # Errors
     /// If the journal cannot be read.
     fn look(&mut self, at: u64) -> Result<View>;
+
+    /// Puts other frames into a batch that was read: what remains of them once something was erased, with the same events and
+    /// header checksums. False if the batch is not there any more, trimmed or replaced; nothing is changed then. For the
+    /// writer, whose term was claimed through this connection.
+    ///
+    /// # Errors
+    /// [`graven_model::Code::NotTheWriter`] if the term is over; otherwise if the journal cannot be changed: it may then have
+    /// been.
+    fn rewrite(&mut self, batch: &Batch) -> Result<bool>;
 
     /// Waits until the journal may have more than `beyond` positions, at most for `timeout`. May return early for no
     /// reason: a hint.

@@ -22,7 +22,7 @@ impl Line {
     ///
     /// # Errors
     /// [`Code::Closed`] if it was let go; what `ask` returns.
-    fn ask<T>(&self, ask: impl FnOnce(&mut dyn SharedJournal) -> Result<T>) -> Result<T> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&mut dyn SharedJournal) -> Result<T>) -> Result<T> {
         ask(&mut **self.0.lock().as_mut().ok_or_else(closed)?)
     }
 

@@ -3,7 +3,7 @@
 use super::commit::Line;
 use super::thread::may_pass;
 use crate::append::Witness;
-use crate::journal::{Tail, Term};
+use crate::journal::{SharedJournal, Tail, Term};
 use crate::replica::Keeper;
 use graven_model::{Code, Error, Result, Timestamp};
 use parking_lot::{Condvar, Mutex};
@@ -208,6 +208,15 @@ impl Membership {
 
     pub(super) fn writes_over(&self, line: Line) {
         *self.line.lock() = Some(line);
+    }
+
+    /// Asks the journal that this node writes to. Waits while a batch is committed.
+    ///
+    /// # Errors
+    /// [`Code::NotTheWriter`] if it writes to none; what `ask` returns.
+    pub(crate) fn ask_journal<T>(&self, ask: impl FnOnce(&mut dyn SharedJournal) -> Result<T>) -> Result<T> {
+        let line = self.line.lock().clone();
+        line.ok_or_else(|| self.not_the_writer())?.ask(ask)
     }
 
     /// Makes durable what was written last, and lets the journal go. For when nothing is committed any more.

@@ -12,7 +12,7 @@ use crate::append::{
     Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
-use crate::audit::{ErasureOutcome, ErasureRequest, HoldOn, ScavengeOptions, ScavengeReport, Trail, VerifyOptions, VerifyProgress, verify_open};
+use crate::audit::{ErasureOutcome, ErasureRequest, HoldOn, Site, ScavengeOptions, ScavengeReport, Trail, VerifyOptions, VerifyProgress, verify_open};
 use crate::audit::{ScrubStatus, ScrubWork, Scrubber};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
@@ -509,9 +509,9 @@ impl Store {
     /// [`Code::ErasureUnfinished`] once the record is in the log and something kept it from being carried out: the same
     /// request sent again goes on, and so does the next start. Otherwise as [`Store::append`].
     pub fn erase(&self, request: &ErasureRequest, dry_run: bool) -> Result<ErasureOutcome> {
-        let Inner { shared, trail, .. } = &*self.inner;
+        let Inner { shared, trail, node, .. } = &*self.inner;
         self.inner.path()?;
-        shared.eraser.erase(shared, trail, request, dry_run)
+        shared.eraser.erase(shared, trail, Site::of(node.as_deref()), request, dry_run)
     }
 
     /// Drops data and metadata of events that no reader of their stream can see any more: hidden by `$maxCount`, `$maxAge`,
@@ -521,9 +521,9 @@ impl Store {
     /// # Errors
     /// [`Code::ErasureUnfinished`] as for [`Store::erase`]; otherwise as [`Store::append`].
     pub fn scavenge(&self, options: ScavengeOptions) -> Result<ScavengeReport> {
-        let Inner { shared, trail, .. } = &*self.inner;
+        let Inner { shared, trail, node, .. } = &*self.inner;
         self.inner.path()?;
-        shared.eraser.scavenge(shared, trail, options)
+        shared.eraser.scavenge(shared, trail, Site::of(node.as_deref()), options)
     }
 
     /// The legal holds there are.
@@ -718,7 +718,7 @@ impl Inner {
         // Who wrote before may have destroyed some.
         self.shared.sources.subjects.forget_all();
         // What was interrupted, here or there.
-        if let Err(error) = self.shared.eraser.finish(&self.shared) {
+        if let Err(error) = self.shared.eraser.finish(&self.shared, Site::of(self.node.as_deref())) {
             tracing::error!(%error, "an erasure that was interrupted cannot be finished yet");
         }
         let path = Arc::new(path);

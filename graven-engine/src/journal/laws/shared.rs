@@ -1,8 +1,9 @@
-//! What a journal that nodes share must do beyond the laws of every journal: laws 6 and 7, and the promises of its calls.
+//! What a journal that nodes share must do beyond the laws of every journal: laws 6 to 8, and the promises of its calls.
 
 use super::maker::{Maker, appended, frames};
 use crate::append::seed;
-use crate::journal::{Batch, Claim, Outcome, SharedJournal, Term, View};
+use crate::journal::{Batch, Claim, Outcome, SharedJournal, Tail, Term, View};
+use crate::log::frame::{self, Erase};
 use crate::replica::LogIdentity;
 use graven_model::error::Details;
 use graven_model::{Code, EventId, Result, Timestamp};
@@ -48,6 +49,7 @@ pub fn check_shared(fresh: &mut dyn FnMut() -> Box<dyn SharedBench>) {
     of_two_claims_at_once_each_begins_an_epoch_or_is_refused(&mut *fresh());
     a_look_tells_tail_term_and_the_checksum_where_a_batch_ends(&mut *fresh());
     a_look_after_a_trim_tells_what_is_kept(&mut *fresh());
+    what_the_writer_erases_is_gone_and_everything_else_of_the_batch_stays(&mut *fresh());
     a_look_follows_a_journal_that_lost_its_end(&mut *fresh());
     a_wait_ends_with_a_commit_of_somebody_else_or_with_its_time(&mut *fresh());
     a_connection_that_is_cut_connects_again_and_its_term_goes_on(&mut *fresh());
@@ -304,6 +306,36 @@ fn a_look_after_a_trim_tells_what_is_kept(bench: &mut dyn SharedBench) {
         }
     }
     appended(&mut *writer, &maker.batch(&[1]));
+}
+
+fn what_the_writer_erases_is_gone_and_everything_else_of_the_batch_stays(bench: &mut dyn SharedBench) {
+    let (mut writer, mut maker) = claimed(bench, "");
+    let batches: Vec<Batch> = (0..3).map(|_| maker.batch(&[2])).collect();
+    for batch in &batches {
+        appended(&mut *writer, batch);
+    }
+    let all =
+        |journal: &mut dyn SharedJournal| journal.read(0, usize::MAX >> 1).expect("the journal can be read");
+    let before = all(&mut *writer);
+    let mut left = Vec::new();
+    let erase = Erase { data: true, ..Erase::default() };
+    let changed = frame::rewrite(&before[1].frames, &mut left, |_, _| erase);
+    assert!(changed.is_some_and(|changed| changed > 0), "the batch is one frame with data");
+    let erased = Batch { frames: left.into(), ..before[1].clone() };
+    assert_eq!(writer.rewrite(&erased), Ok(true));
+    let mut expected = before.clone();
+    expected[1] = erased.clone();
+    assert_eq!(all(&mut *writer), expected);
+    assert_eq!(all(&mut *bench.connect()), expected);
+    assert_eq!(look(&mut *writer, batches[1].tail.position).checksum, Some(batches[1].tail.checksum));
+
+    let elsewhere = Tail { checksum: erased.tail.checksum ^ 1, ..erased.tail };
+    assert_eq!(writer.rewrite(&Batch { tail: elsewhere, ..erased }), Ok(false));
+    let mut other = bench.connect();
+    taken_over(&mut *other, TWO, "");
+    let late = writer.rewrite(&before[1]).expect_err("the term is over");
+    assert_eq!(late.code, Code::NotTheWriter);
+    assert_eq!(all(&mut *other), expected);
 }
 
 fn a_look_follows_a_journal_that_lost_its_end(bench: &mut dyn SharedBench) {

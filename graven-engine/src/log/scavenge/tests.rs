@@ -90,7 +90,7 @@ impl Written {
 }
 
 fn third(position: u64) -> Erase {
-    Erase { data: position % 3 == 0, ..Erase::default() }
+    Erase { data: position.is_multiple_of(3), ..Erase::default() }
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn who_reads_the_old_segment_reads_on_and_then_it_is_overwritten() {
     })
     .unwrap();
     let mut reader = Reader::new(&log);
-    assert!(!reader.fetch(0, places[0]).unwrap().record().unwrap().data_erased.is_some());
+    assert!(reader.fetch(0, places[0]).unwrap().record().unwrap().data_erased.is_none());
     let old = Arc::clone(&segment.file);
     drop(segment);
     log.rewrite_segment(0, &mut |position, _| third(position)).unwrap();
@@ -188,7 +188,7 @@ fn who_reads_the_old_segment_reads_on_and_then_it_is_overwritten() {
     old.read_at(&mut block, 0).unwrap();
     assert!(block.iter().any(|byte| *byte != 0), "somebody reads it");
     // The same frame, where the reader is, and then the next one, where the index remembers it.
-    assert!(!reader.fetch(3, places[3]).unwrap().record().unwrap().data_erased.is_some());
+    assert!(reader.fetch(3, places[3]).unwrap().record().unwrap().data_erased.is_none());
     assert!(reader.fetch(6, places[6]).unwrap().record().unwrap().data_erased.is_some());
     old.read_at(&mut block, 0).unwrap();
     assert!(block.iter().all(|byte| *byte == 0), "nobody reads it any more");
