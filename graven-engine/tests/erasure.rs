@@ -400,3 +400,16 @@ fn readers_and_writers_go_on_while_events_are_erased() {
     drop(store);
     assert_eq!(rebuilt(dir.path(), &Options::small()).info().root, root);
 }
+
+#[test]
+fn a_person_named_in_a_system_stream_can_be_erased_and_none_is_named_in_what_describes_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path(), &Options::small());
+    let about = |number| event(number, Some("anna@example.org"));
+    store.append(AppendRequest::to(name("$own"), Expected::Any, [about(70)])).unwrap();
+    let metadata = NewEvent { event_type: "$metadata".into(), ..about(71) };
+    let refused = store.append(AppendRequest::to(name("$$s-1"), Expected::Any, [metadata])).unwrap_err();
+    assert_eq!(refused.code, Code::InvalidDataSubject);
+    assert_eq!(store.erase(&request("r-1", anna()), false).unwrap().events, 4);
+    assert!(store.event_at(Position(12)).unwrap().erased);
+}

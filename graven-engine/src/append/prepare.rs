@@ -240,6 +240,11 @@ fn check_event(operation: Operation, metadata_stream: bool, event: &NewEvent) ->
             )
             .found(format!("{event_type:?}")));
         }
+        if event.data_subject.is_some() {
+            return Err(Error::new(Code::InvalidDataSubject, "what describes a stream is about no person")
+                .expected("a metadata event without data subject")
+                .found(format!("event {}", event.id)));
+        }
         crate::read::metadata::StreamMetadata::parse(&event.data)?;
     }
     Ok(())
