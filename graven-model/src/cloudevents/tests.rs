@@ -245,6 +245,16 @@ fn a_record_that_is_no_plain_event_is_refused_back() {
 }
 
 #[test]
+fn an_event_whose_payload_was_erased_says_so_and_is_refused_back() {
+    let mut event = stored(read(LINE).unwrap());
+    event.erased = true;
+    event.event.data = Bytes::new();
+    let line = written(&event);
+    assert!(line.contains(r#""gravenerased":true"#) && !line.contains(r#""data""#), "{line}");
+    assert_eq!(read(&line).unwrap_err().code, Code::InvalidCloudEvent);
+}
+
+#[test]
 fn a_wrong_attribute_is_named() {
     for (line, name) in [
         (without("specversion"), "specversion"),
