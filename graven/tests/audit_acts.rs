@@ -45,6 +45,28 @@ fn an_erasure_is_counted_first_and_leaves_every_proof_standing() {
 }
 
 #[test]
+fn a_certificate_of_erasure_checks_offline_and_says_what_was_erased_by_whom() {
+    let (dir, server) = start();
+    let keys = server.graven(&["audit", "keys", "list"]).ok().out;
+    let erase = ["audit", "erase", "--subject", "subject-1", "--yes"];
+    let erased = json(&server.graven(&[&erase[..], &WORD].concat()).ok().out);
+    let certificate = dir.path().join("erasure.tlog-proof").display().to_string();
+    let record = erased["record"].to_string();
+    server.graven(&["audit", "prove", &record, "--vkey", keys.trim(), "--out", &certificate]).ok();
+    drop(server);
+    let checked = cli_support::graven(&["audit", "check-proof", &certificate, "--vkey", keys.trim()]).ok();
+    let says = &json(&checked.out)["says"];
+    assert_eq!((&says["request"], &says["decided_by"]), (&"r-1".into(), &"dpo".into()));
+    assert_eq!((&says["events"], &says["target"]["of"]), (&2.into(), &"subject".into()));
+    assert!(!says.to_string().contains("subject-1"), "the name is gone, its keyed hash is here: {says}");
+    let table = ["audit", "check-proof", &certificate, "--vkey", keys.trim(), "-o", "table"];
+    assert!(cli_support::graven(&table).ok().out.contains("gdpr-17"));
+    let altered = std::fs::read_to_string(&certificate).unwrap().replacen("extra R1JW", "extra R1JX", 1);
+    std::fs::write(&certificate, altered).unwrap();
+    cli_support::graven(&["audit", "check-proof", &certificate, "--vkey", keys.trim()]).failed(7, &["GRV-1791"]);
+}
+
+#[test]
 fn a_legal_hold_blocks_an_erasure_until_it_ends() {
     let (_dir, server) = start();
     let why = ["--reason", "case-7", "--decided-by", "counsel"];

@@ -35,7 +35,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<()> {
     let fields = proven.fields()?;
     let witnesses: Vec<String> =
         checkpoint.cosignatures().iter().map(|cosigned| cosigned.witness.to_string()).collect();
-    let document = json!({
+    let says = fields.kind.is_control().then(|| String::from_utf8_lossy(fields.body).into_owned());
+    let mut document = json!({
         "proven": true,
         "origin": checkpoint.origin(),
         "size": checkpoint.head().size,
@@ -49,10 +50,13 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<()> {
         "witnesses": witnesses,
         "operator_trusted_alone": policy.trusts_operator_alone(),
     });
+    if let Some(says) = &says {
+        document["says"] = serde_json::from_str(says).unwrap_or_else(|_| json!(says));
+    }
     let color = output.colored();
     output.document(&document.to_string(), || {
         let witnesses = if witnesses.is_empty() { "-".to_owned() } else { witnesses.join(", ") };
-        let rows = [
+        let mut rows = vec![
             ("in the log", checkpoint.origin().to_owned()),
             ("of", format!("{} events", show_count(checkpoint.head().size))),
             ("position", show_count(fields.position)),
@@ -64,6 +68,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<()> {
             ("cosigned by", witnesses),
             ("rests on", label(&policy).to_owned()),
         ];
+        rows.extend(says.map(|says| ("says", says)));
         Ok(pairs("proven", &rows, color))
     })
 }
