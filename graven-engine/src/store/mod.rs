@@ -12,7 +12,10 @@ use crate::append::{
     Author, METADATA_TYPE, Operation, PendingAppend, Prepared, Shared, TOMBSTONE_TYPE, WritePath, Writer,
     prepare, seed,
 };
-use crate::audit::{ErasureOutcome, ErasureRequest, HoldOn, Site, ScavengeOptions, ScavengeReport, Trail, VerifyOptions, VerifyProgress, verify_open};
+use crate::audit::{
+    ErasureOutcome, ErasureRequest, HoldOn, ScavengeOptions, ScavengeReport, Site, Trail, VerifyOptions,
+    VerifyProgress, verify_open,
+};
 use crate::audit::{ScrubStatus, ScrubWork, Scrubber};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
@@ -30,8 +33,8 @@ use graven_model::{
     Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
     StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
-use graven_proof::finding::Report;
 use graven_proof::control::Hold;
+use graven_proof::finding::Report;
 use open::{Identity, Recovered, enter, identify, open_parts};
 use parking_lot::Mutex;
 use std::ops::ControlFlow;
@@ -246,8 +249,7 @@ impl Store {
         if sealer.is_some() {
             sources.erasing.check(&request)?;
         }
-        let mut prepared =
-            prepare(operation, request, sources.audit, sealer, &self.inner.entropy, reply)?;
+        let mut prepared = prepare(operation, request, sources.audit, sealer, &self.inner.entropy, reply)?;
         prepared.source.generation = generation;
         Ok((prepared, PendingAppend::new(receiver)))
     }

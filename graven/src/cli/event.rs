@@ -121,7 +121,11 @@ impl<'a> EventJson<'a> {
                 id: self.id,
                 event_type: (&*self.event_type).into(),
                 content_type: ContentType::from_text(&self.content_type),
-                data: if self.erased { Bytes::new() } else { payload(self.data, self.data_base64.as_deref())? },
+                data: if self.erased {
+                    Bytes::new()
+                } else {
+                    payload(self.data, self.data_base64.as_deref())?
+                },
                 metadata: payload(self.metadata, self.metadata_base64.as_deref())?,
                 occurred_at: self.time,
                 schema,
