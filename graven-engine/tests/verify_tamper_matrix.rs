@@ -10,7 +10,6 @@ use graven_proof::finding::{FindingCode, Trust};
 use graven_proof::merkle::TreeHead;
 use graven_proof::note::SignerKey;
 use std::ops::ControlFlow;
-use std::path::Path;
 use verify_support::*;
 
 fn store() -> tempfile::TempDir {
@@ -286,35 +285,6 @@ fn everything_written_anew_without_the_key_contradicts_what_was_signed() {
     assert!(first.actual.contains("positions 200 to 399"), "no position is made up: {first:?}");
 }
 
-/// The key that signs a stopped store's checkpoints.
-fn log_key(dir: &Path) -> SignerKey {
-    let mut files = std::fs::read_dir(dir.join("keys")).unwrap().map(|entry| entry.unwrap().path());
-    let key = files.find(|path| path.extension().is_some_and(|ending| ending == "key")).unwrap();
-    std::fs::read_to_string(key).unwrap().trim_end().parse().unwrap()
-}
-
-/// A checkpoint as its file has it.
-fn block(checkpoint: &SignedCheckpoint) -> [u8; 512] {
-    let text = checkpoint.to_string();
-    let mut block = [0; 512];
-    block[..4].copy_from_slice(b"GCP1");
-    block[9] = 1;
-    block[10..12].copy_from_slice(&(text.len() as u16).to_le_bytes());
-    block[12..20].copy_from_slice(&checkpoint.unverified_head().size.to_le_bytes());
-    block[28..28 + text.len()].copy_from_slice(text.as_bytes());
-    let crc = crc32c::crc32c(&block[8..]);
-    block[4..8].copy_from_slice(&crc.to_le_bytes());
-    block
-}
-
-/// Signs the log as it is now with the log's own key, and replaces every checkpoint there was.
-fn sign_anew(dir: &Path, forger: &Forger, size: u64) {
-    let head = TreeHead { size, root: forger.root() };
-    let checkpoint = SignedCheckpoint::sign(&head, &log_key(dir), &[], 0).unwrap();
-    std::fs::write(dir.join("checkpoints.log"), block(&checkpoint)).unwrap();
-    std::fs::remove_file(dir.join("keys").join("high-water")).unwrap();
-}
-
 #[test]
 fn everything_written_anew_with_the_key_contradicts_a_pinned_checkpoint_and_nothing_else() {
     let dir = store();
@@ -330,7 +300,7 @@ fn everything_written_anew_with_the_key_contradicts_a_pinned_checkpoint_and_noth
     let last = body.len() - 2;
     body[last] ^= 1;
     forger.write(Forgery::Everything);
-    sign_anew(dir.path(), &forger, EVENTS);
+    forger.sign_anew(EVENTS);
 
     let report = check(dir.path());
     assert!(report.is_clean(), "whoever holds the key can do this: {report:#?}");
@@ -487,7 +457,7 @@ fn a_sealed_root_that_is_wrong_is_found_even_if_the_key_signed_it() {
     let at = body.len() - (text.len() - at);
     body[at] = if body[at] == b'0' { b'1' } else { b'0' };
     forger.write(Forgery::Everything);
-    sign_anew(dir.path(), &forger, 402);
+    forger.sign_anew(402);
     let report = check(dir.path());
     expect(&report, FindingCode::MapRootMismatch, Some(351));
     assert_eq!(report.findings(), 1, "{report:#?}");

@@ -1,5 +1,6 @@
 //! A store to be tampered with, and somebody who tampers with it: he reads frames and writes them again with checksums,
-//! chains and roots that fit, so that only hashes tell.
+//! chains and roots that fit, so that only hashes tell. He may hold the log's key, too. The tests of the binary include this
+//! file by its path.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -8,9 +9,11 @@ use graven_engine::model::frame::{self, Header, RECORD_HEAD_BYTES, Record, Recor
 use graven_engine::model::{AppendRequest, EventId, Expected, NewEvent, StreamName};
 use graven_engine::{Options, Store};
 use graven_proof::Hash;
+use graven_proof::checkpoint::SignedCheckpoint;
 use graven_proof::finding::{FindingCode, Report};
 use graven_proof::leaf::{self, Leaf};
-use graven_proof::merkle::{Frontier, TILE_WIDTH};
+use graven_proof::merkle::{Frontier, TILE_WIDTH, TreeHead};
+use graven_proof::note::SignerKey;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -260,6 +263,15 @@ impl Forger {
         }
     }
 
+    /// Signs the log as it would be written with the log's own key, and replaces every checkpoint there was and the
+    /// high-water mark.
+    pub(crate) fn sign_anew(&self, size: u64) {
+        let head = TreeHead { size, root: self.root() };
+        let checkpoint = SignedCheckpoint::sign(&head, &log_key(&self.dir), &[], 0).unwrap();
+        std::fs::write(self.dir.join("checkpoints.log"), block(&checkpoint)).unwrap();
+        std::fs::remove_file(self.dir.join("keys").join("high-water")).unwrap();
+    }
+
     /// Root over the log as it would be written.
     pub(crate) fn root(&self) -> Hash {
         let mut leaves = Leaves::new(&self.origin);
@@ -272,6 +284,27 @@ impl Forger {
         }
         frontier.root()
     }
+}
+
+/// The key that signs a stopped store's checkpoints.
+pub(crate) fn log_key(dir: &Path) -> SignerKey {
+    let mut files = std::fs::read_dir(dir.join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let key = files.find(|path| path.extension().is_some_and(|ending| ending == "key")).unwrap();
+    std::fs::read_to_string(key).unwrap().trim_end().parse().unwrap()
+}
+
+/// A checkpoint as its file has it.
+pub(crate) fn block(checkpoint: &SignedCheckpoint) -> [u8; 512] {
+    let text = checkpoint.to_string();
+    let mut block = [0; 512];
+    block[..4].copy_from_slice(b"GCP1");
+    block[9] = 1;
+    block[10..12].copy_from_slice(&(text.len() as u16).to_le_bytes());
+    block[12..20].copy_from_slice(&checkpoint.unverified_head().size.to_le_bytes());
+    block[28..28 + text.len()].copy_from_slice(text.as_bytes());
+    let crc = crc32c::crc32c(&block[8..]);
+    block[4..8].copy_from_slice(&crc.to_le_bytes());
+    block
 }
 
 /// Writes another revision into a record's body.

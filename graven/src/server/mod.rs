@@ -40,15 +40,14 @@ mod serve;
 mod socket;
 mod streams;
 
-pub(crate) use openapi::openapi_json;
-pub(crate) use anchor::{AnchorSettings, Anchors, Mode};
-pub(crate) use openapi::openapi_json;
+pub(crate) use anchor::{AnchorSettings, Anchors, Mode, TIMESTAMPS_DIR, cosigned_beside};
 pub(crate) use body::discard;
+pub(crate) use openapi::openapi_json;
 pub(crate) use problem::Problem;
 pub(crate) use serve::{Ending, Server, accept, check_address, is_of_one_connection, listen};
 pub(crate) use socket::PatientSocket;
-use anchor::AnchorView;
 
+use anchor::AnchorView;
 use answer_room::AnswerRoom;
 use audit::verification::Verification;
 use graven_engine::Store;
@@ -88,9 +87,9 @@ pub(crate) struct ServeOptions {
     /// How long a client may leave an answer unread before it is cut off.
     pub(crate) stall_timeout: Duration,
     /// Pause between keep-alive comments of a silent event stream.
+    pub(crate) keep_alive: Duration,
     /// What outsiders have vouched for.
     pub(crate) anchors: Option<AnchorView>,
-    pub(crate) keep_alive: Duration,
 }
 
 impl ServeOptions {
@@ -108,8 +107,8 @@ impl ServeOptions {
             body_room_timeout: Duration::from_secs(30),
             append_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
-            anchors: None,
             keep_alive: Duration::from_secs(15),
+            anchors: None,
         }
     }
 }

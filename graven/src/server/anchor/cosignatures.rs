@@ -44,24 +44,7 @@ impl Cosignatures {
             }
             Err(error) => return Err(io(error)),
         };
-        let length = file.len().map_err(io)?;
-        let start = length.saturating_sub(WINDOW_BYTES);
-        let mut window = vec![0; (length - start) as usize];
-        let read = file.read_at(&mut window, start).map_err(io)?;
-        window.truncate(read);
-
-        let first = if start == 0 { Some(0) } else { first_header(&window) };
-        let mut at = first.unwrap_or(0);
-        let mut entries = Vec::new();
-        while let Some((checkpoint, next)) = entry(&window, at) {
-            entries.push(checkpoint);
-            at = next;
-        }
-        let (torn, end) = (window.len() - at, start + at as u64);
-        if torn > ENTRY_BYTES_MAX || (first.is_none() && start > 0) {
-            let message = format!("{} at byte {end}: no cosigned checkpoint stands there", path.display());
-            return Err(Error::new(Code::Corrupted, message));
-        }
+        let Found { entries, end, torn } = scan(&*file, path)?;
         if torn > 0 {
             tracing::warn!(path = %path.display(), bytes = torn, "cut off a torn cosignature");
             file.set_len(end).and_then(|()| file.sync_data()).map_err(io)?;
@@ -91,6 +74,50 @@ impl Cosignatures {
         self.length += entry.len() as u64;
         Ok(())
     }
+}
+
+/// The newest entries of a file, oldest first, which is not changed by it; none if there is no file. Nothing in them is
+/// verified.
+///
+/// # Errors
+/// As [`Cosignatures::open`].
+pub(super) fn read(env: &Env, path: &Path) -> Result<Vec<SignedCheckpoint>> {
+    match env.disk.open(path, Open::Read) {
+        Ok(file) => scan(&*file, path).map(|found| found.entries),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io(path.display(), &error)),
+    }
+}
+
+/// What stands at the end of the file.
+struct Found {
+    entries: Vec<SignedCheckpoint>,
+    /// Byte behind the last entry, and how many follow that are none.
+    end: u64,
+    torn: usize,
+}
+
+fn scan(file: &dyn DiskFile, path: &Path) -> Result<Found> {
+    let io = |error: std::io::Error| Error::io(path.display(), &error);
+    let length = file.len().map_err(io)?;
+    let start = length.saturating_sub(WINDOW_BYTES);
+    let mut window = vec![0; (length - start) as usize];
+    let read = file.read_at(&mut window, start).map_err(io)?;
+    window.truncate(read);
+
+    let first = if start == 0 { Some(0) } else { first_header(&window) };
+    let mut at = first.unwrap_or(0);
+    let mut entries = Vec::new();
+    while let Some((checkpoint, next)) = entry(&window, at) {
+        entries.push(checkpoint);
+        at = next;
+    }
+    let (torn, end) = (window.len() - at, start + at as u64);
+    if torn > ENTRY_BYTES_MAX || (first.is_none() && start > 0) {
+        let message = format!("{} at byte {end}: no cosigned checkpoint stands there", path.display());
+        return Err(Error::new(Code::Corrupted, message));
+    }
+    Ok(Found { entries, end, torn })
 }
 
 /// The first line of an entry, behind the one the window cuts.

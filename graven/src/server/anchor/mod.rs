@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 const COSIGNATURES_FILE: &str = "cosignatures.log";
 
 /// Directory of the timestamps in the store's directory.
-const TIMESTAMPS_DIR: &str = "timestamps";
+pub(crate) const TIMESTAMPS_DIR: &str = "timestamps";
 
 /// Longest pause after witnesses or authorities that fail again and again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -183,7 +183,7 @@ impl Anchors {
         let (file, kept) = Cosignatures::open(&env, &dir.join(COSIGNATURES_FILE))?;
         let mut standing = Standing::new(settings, file, authority.as_ref().and_then(Authority::last));
         if let Some(policy) = &settings.policy {
-            standing.recall(&policy.with_logs(&log.keys()?), kept);
+            standing.recall(&policy.with_logs(&log.keys()?), kept, log.latest().as_ref());
         }
         for courier in &mut couriers {
             courier.remember(standing.size_of(courier.index()));
@@ -274,32 +274,43 @@ impl Shared {
         Ok(self.settings.policy.as_ref().map(|policy| policy.with_logs(&keys)))
     }
 
-    /// Refuses appends while nothing was witnessed for too long.
+    /// Refuses appends while nothing was witnessed for too long, or a witness cosigned another history.
     fn guard(&self) {
-        let mut held = false;
+        let mut held = None;
         while self.pause(self.settings.interval.min(Duration::from_secs(1))) {
             let newest = self.log.latest().map_or(0, |latest| latest.unverified_head().size);
-            let late = lock(&self.standing).unwitnessed_for(newest) > self.settings.patience;
-            if late == held {
+            let refusal = {
+                let mut standing = lock(&self.standing);
+                if standing.is_contradicted() {
+                    Some("a witness cosigned another history than this store's")
+                } else {
+                    let late = standing.unwitnessed_for(newest) > self.settings.patience;
+                    late.then_some("the newest events were witnessed by nobody for too long")
+                }
+            };
+            if refusal == held {
                 continue;
             }
-            held = late;
-            if late {
-                tracing::error!(
-                    newest,
-                    "appends are refused: no quorum of witnesses has answered for too long"
-                );
-            } else {
-                tracing::info!("appends are taken again: witnesses have answered");
+            held = refusal;
+            match refusal {
+                Some(why) => tracing::error!(newest, "appends are refused: {why}"),
+                None => tracing::info!("appends are taken again: witnesses have answered"),
             }
             let patience = self.settings.patience.as_secs();
-            let refusal = || {
-                let message = "the newest events were witnessed by nobody for too long";
-                Error::new(Code::Unwitnessed, message).expected(format!("a quorum within {patience} seconds"))
+            let refuse = |why| {
+                Error::new(Code::Unwitnessed, why).expected(format!("a quorum within {patience} seconds"))
             };
-            self.log.hold(late.then(refusal));
+            self.log.hold(refusal.map(refuse));
         }
     }
+}
+
+/// The newest cosigned checkpoints that lie beside a stopped store, oldest first. Nothing in them is verified.
+///
+/// # Errors
+/// [`Code::Corrupted`] with file and byte; those of the disk.
+pub(crate) fn cosigned_beside(env: &Env, dir: &Path) -> Result<Vec<SignedCheckpoint>> {
+    cosignatures::read(env, &dir.join(COSIGNATURES_FILE))
 }
 
 /// Pause after so many failures in a row.

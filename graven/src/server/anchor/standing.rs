@@ -151,11 +151,20 @@ impl Standing {
         }
     }
 
-    /// Takes over what the file holds. What does not verify is passed over.
-    pub(super) fn recall(&mut self, policy: &Policy, kept: Vec<SignedCheckpoint>) {
+    /// Takes over what the file holds. What does not verify is passed over, and so is what is not about this history: of
+    /// more events than the newest checkpoint, or of as many with another root. Witnesses are asked where they stand then.
+    pub(super) fn recall(
+        &mut self,
+        policy: &Policy,
+        kept: Vec<SignedCheckpoint>,
+        newest: Option<&SignedCheckpoint>,
+    ) {
         let logs: Vec<_> = policy.logs().iter().map(|party| party.key.clone()).collect();
+        let newest = newest.map(SignedCheckpoint::unverified_head);
         for cosigned in kept {
-            if cosigned.note().verify(&logs).is_err() {
+            let head = cosigned.unverified_head();
+            let fits = newest.is_some_and(|newest| head.size < newest.size || head == newest);
+            if !fits || cosigned.note().verify(&logs).is_err() {
                 continue;
             }
             for (party, standing) in policy.witnesses().iter().zip(&mut self.witnesses) {
@@ -223,6 +232,12 @@ impl Standing {
         while self.recent.len() > RECENT_MAX {
             self.recent.pop_first();
         }
+    }
+
+    /// True while a witness says that it cosigned another history.
+    pub(super) fn is_contradicted(&self) -> bool {
+        let contradicts = |error: &LastError| error.code == Code::WitnessContradicts.id();
+        self.witnesses.iter().any(|witness| witness.error.as_ref().is_some_and(contradicts))
     }
 
     pub(super) fn failed(&mut self, witness: usize, error: Error, now_us: i64) {

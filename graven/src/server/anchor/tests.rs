@@ -53,9 +53,14 @@ fn machine(seed: u64) -> SimMachine {
 }
 
 fn standing(machine: &SimMachine, settings: &AnchorSettings) -> Standing {
+    standing_at(machine, settings, &checkpoint(9))
+}
+
+/// As it is after a start, when this was the newest checkpoint.
+fn standing_at(machine: &SimMachine, settings: &AnchorSettings, newest: &SignedCheckpoint) -> Standing {
     let (file, kept) = Cosignatures::open(&machine.env(), Path::new(FILE)).unwrap();
     let mut standing = Standing::new(settings, file, None);
-    standing.recall(settings.policy.as_ref().unwrap(), kept);
+    standing.recall(settings.policy.as_ref().unwrap(), kept, Some(newest));
     standing
 }
 
@@ -100,6 +105,39 @@ fn what_was_cosigned_is_known_again_and_what_does_not_verify_is_not_believed() {
     let forged = checkpoint(9).with(witness(0).sign("another text\n", 7)).unwrap();
     file.append(&forged).unwrap();
     assert_eq!(standing(&machine, &settings).size_of(0), 8);
+}
+
+#[test]
+fn what_was_cosigned_of_another_history_is_not_taken_for_this_one() {
+    let (machine, settings) = (machine(6), settings(Mode::Block));
+    let mut first = standing(&machine, &settings);
+    for (by, size) in [(0, 5), (1, 5), (0, 8), (1, 8)] {
+        keep(&mut first, &settings, by, size);
+    }
+    drop(first);
+    let rewritten = SignedCheckpoint::sign(&TreeHead { size: 8, root: [7; 32] }, &log_key(), &[], 0).unwrap();
+    for (newest, witnessed) in [(checkpoint(8), 8), (rewritten, 5), (checkpoint(7), 5)] {
+        let mut standing = standing_at(&machine, &settings, &newest);
+        assert_eq!(standing.size_of(0), witnessed);
+        let report = standing.report(&settings, newest.unverified_head().size);
+        assert_eq!(report.witnessed, witnessed);
+    }
+}
+
+#[test]
+fn a_file_that_is_only_read_stays_as_it_is_whatever_stands_at_its_end() {
+    let machine = machine(7);
+    let path = Path::new(FILE);
+    assert_eq!(cosigned_beside(&machine.env(), Path::new(DIR)).unwrap(), []);
+    assert!(machine.disk.bytes_of(path).is_none(), "no file is made");
+    let (mut file, _) = Cosignatures::open(&machine.env(), path).unwrap();
+    file.append(&cosigned(3, &[0])).unwrap();
+    file.append(&cosigned(5, &[0, 1])).unwrap();
+    drop(file);
+    let length = machine.disk.bytes_of(path).unwrap().len() as u64;
+    machine.disk.cut(path, length - 3);
+    assert_eq!(cosigned_beside(&machine.env(), Path::new(DIR)).unwrap(), [cosigned(3, &[0])]);
+    assert_eq!(machine.disk.bytes_of(path).unwrap().len() as u64, length - 3);
 }
 
 #[test]
