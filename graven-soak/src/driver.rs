@@ -2,7 +2,7 @@
 //! they are told.
 
 use crate::Dice;
-use crate::history::{Append, Follow, History, Logged, Nanos, OpId, Outcome, Read, StreamNo};
+use crate::history::{Append, Follow, History, Logged, Nanos, OF_THE_STORE, OpId, Outcome, Read, StreamNo};
 use anyhow::{Context as _, Result, bail};
 use graven_model::error::Details;
 use graven_model::read::{FollowRequest, FollowStep};
@@ -371,6 +371,17 @@ pub async fn read_log<S: EventStore>(store: &S) -> Result<Vec<Logged>> {
             let event = event.map_err(anyhow::Error::new)?;
             if event.position.0 != log.len() as u64 {
                 bail!("the log goes on with position {} after {} events", event.position, log.len());
+            }
+            if event.kind.is_control() {
+                log.push(Logged {
+                    op: OpId::from(OF_THE_STORE),
+                    index: u32::try_from(event.revision.0).context("a soak seals less often")?,
+                    stream: OF_THE_STORE,
+                    revision: event.revision.0,
+                    tag: OF_THE_STORE,
+                    committed_at: event.committed_at.micros(),
+                });
+                continue;
             }
             let (op, index) = of_event_id(event.event.id);
             log.push(Logged {

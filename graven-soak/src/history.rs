@@ -75,6 +75,9 @@ pub struct Follow {
     pub complete: bool,
 }
 
+/// Operation, stream and tag of the records that the store itself wrote about the log, which nobody asked for.
+pub const OF_THE_STORE: u32 = u32::MAX;
+
 /// An event of the final log, as the judge needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logged {

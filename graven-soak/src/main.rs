@@ -81,9 +81,10 @@ fn end(args: &Args) -> Instant {
 /// Kills a server again and again, and takes backups of it.
 async fn one_server(args: &Args) -> Result<(History, Vec<String>)> {
     let (data, backup) = (args.dir.join("data"), args.dir.join("backup"));
-    let mut server = Server::start(&args.binary, &data, &[])?;
+    let mut server =
+        Server::start(&args.binary, &data, &["--set".to_owned(), "audit.seal_interval=2s".to_owned()])?;
     let client = Client::connect(&server.url()).await.map_err(anyhow::Error::new)?;
-    let run = Run::start(vec![client], Client::seeing, plan(args));
+    let mut run = Run::start(vec![client], Client::seeing, plan(args));
     let end = end(args);
     let mut dice = Dice::new(args.seed);
     let mut kills = 0;
@@ -99,8 +100,13 @@ async fn one_server(args: &Args) -> Result<(History, Vec<String>)> {
         tokio::time::sleep(Duration::from_millis(dice.below(500))).await;
         server.start_again()?;
     }
+    run.stop().await?;
+    // With everything sealed nothing more comes into the log.
+    graven(args, &["audit", "seal", "--url", &server.url(), "--output", "json"])?;
     let history = run.finish().await?;
     println!("soak: {kills} kills, {backups} backups");
+    server.kill()?;
+    graven(args, &["verify", "--data", &data.display().to_string()])?;
     let findings = if backups > 0 { check_backup(args, &backup, &history.log).await? } else { Vec::new() };
     Ok((history, findings))
 }

@@ -35,7 +35,7 @@ fn nodes_that_remember_more_than_the_journal_only_read_and_end_with_the_reason()
     let refused = writer.client().post("/v1/streams/s", &event).problem(409, "GRV-1508");
     assert_eq!(
         (&refused["expected"], &refused["no_side_effects"]),
-        (&json!("3 events or more"), &json!(true))
+        (&json!("4 events or more"), &json!(true))
     );
     // What is wrong here is wrong wherever the append goes.
     follower.client().post("/v1/streams/s", &event).problem(409, "GRV-1508");

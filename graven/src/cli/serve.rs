@@ -168,7 +168,8 @@ impl SettingArgs {
 
 /// Serves a directory.
 pub(crate) fn serve(args: &ServeArgs, color: Color) -> anyhow::Result<()> {
-    let config = args.settings.load_with(Config::default(), [args.journal.flags(), args.anchor.flags()].concat())?;
+    let config =
+        args.settings.load_with(Config::default(), [args.journal.flags(), args.anchor.flags()].concat())?;
     run(&config, color, |_, _| String::new())
 }
 
@@ -221,7 +222,9 @@ fn run(config: &Config, color: Color, more: fn(&Config, SocketAddr) -> String) -
         });
         anyhow::Ok(())
     })?;
-    say_key(&store);
+    if config.running_options().checkpoint_interval.is_some() {
+        say_key(&store);
+    }
     say_ready(&store, data, server.address(), &more(config, server.address()));
     let store = serve_stores(config, data, &runtime, &mut server, store, &anchors, &stop)?;
     let health = store.health();
@@ -307,7 +310,7 @@ fn say_ready(store: &Store, data: &Path, address: SocketAddr, more: &str) {
     let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Says whose signatures outsiders have to believe. Without a key the store is served all the same.
+/// Says whose signatures outsiders have to believe; the first time it makes the key. Without a key the store is served all the same.
 fn say_key(store: &Store) {
     match store.trail().verifier_keys() {
         Ok(keys) => {
