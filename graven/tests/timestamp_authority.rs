@@ -1,9 +1,12 @@
 //! Timestamps of checkpoints, from an authority made of `openssl ts`, judged by `openssl ts -verify`.
 
 mod support;
+mod witness_support;
 
+use graven_proof::checkpoint::SignedCheckpoint;
 use graven_proof::control::hex;
 use graven_proof::timestamp::Timestamp;
+use graven_proof::witness::AddCheckpoint;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +15,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use support::{Server, wait_until};
+use witness_support::WitnessServer;
 
 /// How the authority treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,4 +251,62 @@ fn what_is_no_timestamp_of_the_checkpoint_is_reported_and_not_kept() {
     let size = stamped(&server, size + 1);
     assert!(data.join(format!("timestamps/{size}.tsr")).is_file());
     wait_until("the failure is forgotten", || timestamp(&server)["error"].is_null().then_some(()));
+}
+
+/// The commands that README.txt gives, run in a bundle.
+fn as_the_readme_says(authority: &Authority, bundle: &Path) -> bool {
+    let readme = std::fs::read_to_string(bundle.join("README.txt")).unwrap();
+    let such = |line: &&str| line.starts_with("  head -n") || line.starts_with("  openssl ts");
+    let commands: Vec<&str> = readme.lines().filter(such).collect();
+    assert!(!commands.is_empty(), "{readme}");
+    std::fs::copy(authority.dir.join("ca.pem"), bundle.join("authority-ca.pem")).unwrap();
+    let script = commands.join(" && ");
+    Command::new("sh").current_dir(bundle).args(["-c", &script]).output().unwrap().status.success()
+}
+
+#[test]
+fn a_bundle_has_the_timestamp_of_its_checkpoint_and_says_how_it_is_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::start(dir.path());
+    let data = dir.path().join("data");
+    let server = serve(&data, &authority);
+    stamped(&server, server.client().append_one("a", "T") + 1);
+    let vkey = server.client().get("/audit/keys").text().lines().next().unwrap().to_owned();
+    assert!(server.stop().success());
+    let export = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let mut command = support::command();
+        command.args(["audit", "export", "--range", "0..1", "--data"]).arg(&data).arg("--out").arg(&out);
+        let ran = command.args(more).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let check = || {
+            let ran =
+                support::command().args(["audit", "check", "--vkey", &vkey]).arg(&out).output().unwrap();
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+            let mut python = Command::new("python3");
+            let ran = python.arg("-B").arg(out.join("verify.py")).args(["--vkey", &vkey]).output().unwrap();
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+        };
+        check();
+        out
+    };
+    let bundle = export("stamped", &["--timestamped"]);
+    assert!(as_the_readme_says(&authority, &bundle));
+    std::fs::write(bundle.join("checkpoint"), "something else").unwrap();
+    assert!(!as_the_readme_says(&authority, &bundle));
+
+    // cosignatures come behind what was stamped
+    let checkpoint = std::fs::read_dir(data.join("timestamps")).unwrap().map(|entry| entry.unwrap().path());
+    let size_of = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let checkpoint =
+        std::fs::read(checkpoint.max_by_key(size_of).unwrap().with_extension("checkpoint")).unwrap();
+    let witness = WitnessServer::start(&dir.path().join("witness"), &[&vkey.parse().unwrap()]);
+    let request = AddCheckpoint::new(0, Vec::new(), SignedCheckpoint::parse(&checkpoint).unwrap()).unwrap();
+    let note = [checkpoint, witness.post(request.to_string()).body].concat();
+    let entry = [format!("graven/cosigned/v1 {}\n", note.len()).as_bytes(), &note].concat();
+    std::fs::write(data.join("cosignatures.log"), entry).unwrap();
+    let bundle = export("both", &["--timestamped", "--witnessed"]);
+    assert_eq!(std::fs::read(bundle.join("checkpoint")).unwrap(), note);
+    assert!(as_the_readme_says(&authority, &bundle));
+    assert!(!authority.verifies(&bundle.join("checkpoint.tsr"), &bundle.join("checkpoint")));
 }

@@ -2,16 +2,18 @@
 //!
 //! Memory: one part of the events, the list of files, and of streams the positions of their events.
 
+use super::outside::{Outside, Under, cosigners};
+use super::plan::{Of, Plan, Whole};
 use super::words;
 use graven_engine::Store;
 use graven_engine::audit::Trail;
 use graven_engine::env::Env;
-use graven_model::{Code, Error, Kind, ReadRequest, Result, Selector, StreamName, Timestamp, limits};
+use graven_model::{Code, Error, Kind, ReadRequest, Result, Selector, StreamName, Timestamp};
 use graven_proof::Hash;
 use graven_proof::bundle::{
-    CHECKPOINT, Completeness, ControlLine, ERASURES, EVENTS_PART_BYTES, Erasures, EventLine, FILES_MAX,
-    FORMAT, FileEntry, KEY_HISTORY, KEYS, MANIFEST, MANIFEST_DIGEST, Manifest, NameLine, POLICY, PROOFS_MAX,
-    RANGE_PROOF, README, REPORT_HTML, REPORT_JSON, RangeProof, SEAL, Scope, TileNeeds, VERIFIER,
+    CHECKPOINT, ControlLine, ERASURES, EVENTS_PART_BYTES, Erasures, EventLine, FILES_MAX, FORMAT, FileEntry,
+    KEY_HISTORY, KEYS, MANIFEST, MANIFEST_DIGEST, Manifest, NameLine, POLICY, PROOFS_MAX, RANGE_PROOF,
+    README, REPORT_HTML, REPORT_JSON, RangeProof, SEAL, Scope, TIMESTAMP, TileNeeds, VERIFIER,
     bundles_around, completeness_path, events_path, manifest_digest, proof_path,
 };
 use graven_proof::checkpoint::SignedCheckpoint;
@@ -19,15 +21,11 @@ use graven_proof::control::{Control, Part, hex};
 use graven_proof::leaf::Leaf;
 use graven_proof::tiles::TilePath;
 use graven_proof::tlog_proof::TlogProof;
-use graven_proof::trie::StreamHead;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The checker that stands in every bundle.
 const VERIFIER_SCRIPT: &str = include_str!("verify.py");
-
-/// How often streams are looked up anew because a seal came in between.
-const SEAL_ATTEMPTS: usize = 5;
 
 /// Where the files of a bundle go, one after the other, each once.
 pub(crate) trait BundleSink {
@@ -80,29 +78,43 @@ pub(crate) struct Exported {
     pub(crate) bytes: u64,
     /// SHA-256 of the manifest, in hexadecimal: names this very bundle.
     pub(crate) manifest: String,
+    /// Those who cosigned the checkpoint.
+    pub(crate) cosigners: Vec<String>,
+    /// Lines of the checkpoint that are timestamped, and of how many.
+    pub(crate) stamped: Option<[usize; 2]>,
 }
 
-/// Writes a bundle. Seals the streams first, if it takes a seal, and signs a checkpoint above it. `progress` is told the
-/// number of events so far.
+/// Writes a bundle. Seals the streams first, if it takes a seal, and signs a checkpoint above it, unless `under` asks for
+/// one that was signed before. What others vouch for that checkpoint goes along. `progress` is told the number of events so
+/// far.
 ///
 /// # Errors
-/// [`Code::StreamNotFound`]; [`Code::BadRequest`] for an empty range or one that is not in the log;
-/// [`Code::ExportTooLarge`]; those of [`Trail::seal`], [`Trail::checkpoint`], [`Trail::evidence`] and the sink.
+/// [`Code::StreamNotFound`]; [`Code::BadRequest`] for an empty range or one that is not in the log, or if something was
+/// erased after the checkpoint; [`Code::SizeNotReached`] and [`Code::NotSealedYet`] if the checkpoint is too old;
+/// [`Code::ExportTooLarge`]; those of [`Outside::choose`], [`Trail::seal`], [`Trail::checkpoint`], [`Trail::evidence`] and the sink.
 pub(crate) fn export(
     store: &Store,
     wanted: &Wanted,
+    (outside, under): (&Outside, Under),
     out: &mut dyn BundleSink,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Exported> {
     let trail = store.trail();
-    let plan = Plan::make(&trail, wanted)?;
-    let checkpoint = trail.checkpoint(plan.size_min)?;
+    let chosen = outside.choose(&trail, under)?;
+    let plan = Plan::make(store, wanted, chosen.as_ref().map(|own| own.unverified_head().size))?;
+    let own = match &chosen {
+        Some(own) => own.clone(),
+        None => trail.checkpoint(plan.size_min)?,
+    };
+    let checkpoint = outside.with_cosignatures(own.clone())?;
     let size = checkpoint.unverified_head().size;
     let controls = Controls::read(store, &trail, size)?;
     let needs = TileNeeds::new(size);
     let listed = Listed { out, files: BTreeMap::new(), bytes: 0 };
     let counts = Counts::default();
-    let mut writer = Writer { trail: &trail, size, controls, needs, listed, counts, used: BTreeSet::new() };
+    let older = chosen.is_some();
+    let mut writer =
+        Writer { trail: &trail, size, older, controls, needs, listed, counts, used: BTreeSet::new() };
 
     let scope = match &plan.of {
         Of::Run(run) => {
@@ -126,9 +138,15 @@ pub(crate) fn export(
     writer.history()?;
     writer.keys()?;
     writer.listed.put(CHECKPOINT, checkpoint.to_string().as_bytes())?;
+    let token = outside.timestamp(&own)?;
+    if let Some(token) = &token {
+        writer.listed.put(TIMESTAMP, token)?;
+    }
+    let lines = |checkpoint: &SignedCheckpoint| checkpoint.to_string().lines().count();
+    let stamped = token.map(|_| [lines(&own), lines(&checkpoint)]);
     writer.tiles()?;
     let Writer { listed, counts, .. } = writer;
-    close(listed, counts, scope, &checkpoint)
+    close(listed, counts, scope, (&checkpoint, stamped))
 }
 
 /// What stands about the bundle as a whole, and the list of files.
@@ -136,7 +154,7 @@ fn close(
     mut listed: Listed<'_>,
     counts: Counts,
     scope: Scope,
-    checkpoint: &SignedCheckpoint,
+    (checkpoint, stamped): (&SignedCheckpoint, Option<[usize; 2]>),
 ) -> Result<Exported> {
     let head = checkpoint.unverified_head();
     let mut exported = Exported {
@@ -151,6 +169,8 @@ fn close(
         files: 0,
         bytes: 0,
         manifest: String::new(),
+        cosigners: cosigners(checkpoint).map(str::to_owned).collect(),
+        stamped,
     };
     listed.put(README, words::readme(&exported).as_bytes())?;
     listed.put(REPORT_JSON, words::report(&exported).as_bytes())?;
@@ -175,95 +195,6 @@ fn close(
     exported.bytes = listed.bytes + (bytes.len() + digest.len()) as u64;
     digest[..64].clone_into(&mut exported.manifest);
     Ok(exported)
-}
-
-/// What it takes before the checkpoint can be signed.
-struct Plan {
-    of: Of,
-    seal: Option<u64>,
-    size_min: u64,
-}
-
-enum Of {
-    /// Positions without a gap; everything up to the checkpoint if not said.
-    Run(Option<Range<u64>>),
-    Streams(Vec<Whole>),
-}
-
-/// A stream as of the seal.
-struct Whole {
-    name: StreamName,
-    key: Hash,
-    head: StreamHead,
-    said: Completeness,
-}
-
-impl Plan {
-    fn make(trail: &Trail, wanted: &Wanted) -> Result<Plan> {
-        match wanted {
-            Wanted::Range(run) if run.is_empty() => {
-                Err(Error::new(Code::BadRequest, "the range to export is empty")
-                    .expected("a first position below the end")
-                    .found(format!("{}..{}", run.start, run.end)))
-            }
-            Wanted::Range(run) => Ok(Plan { of: Of::Run(Some(run.clone())), seal: None, size_min: run.end }),
-            Wanted::All => {
-                let seal = trail.seal()?.position;
-                Ok(Plan { of: Of::Run(None), seal: Some(seal), size_min: seal + 1 })
-            }
-            Wanted::Streams(names) => {
-                let names: BTreeSet<&StreamName> = names.iter().collect();
-                if names.is_empty() || names.len() > limits::BUNDLE_STREAMS_MAX {
-                    return Err(Error::new(Code::ExportTooLarge, "a bundle has streams, and not too many")
-                        .expected(format!("1 to {}", limits::BUNDLE_STREAMS_MAX))
-                        .found(names.len().to_string()));
-                }
-                for _ in 0..SEAL_ATTEMPTS {
-                    let seal = trail.seal()?.position;
-                    let streams: Vec<Whole> =
-                        names.iter().map(|name| Whole::of(trail, name)).collect::<Result<_>>()?;
-                    if streams.iter().all(|stream| stream.said.seal == seal) {
-                        return Ok(Plan { of: Of::Streams(streams), seal: Some(seal), size_min: seal + 1 });
-                    }
-                }
-                Err(Error::new(Code::NotSealedYet, "the store is sealed again and again meanwhile"))
-            }
-        }
-    }
-}
-
-impl Whole {
-    fn of(trail: &Trail, name: &StreamName) -> Result<Whole> {
-        let proven = trail.completeness(name)?;
-        let head = proven.head.ok_or_else(|| {
-            Error::new(Code::NotSealedYet, format!("stream {:?} is in no seal yet", name.as_str()))
-        })?;
-        let said = Completeness::new(name.as_str(), &proven.name_salt, proven.seal.position, &proven.proof);
-        Ok(Whole { name: name.clone(), key: proven.stream_key, head, said })
-    }
-
-    /// Positions of its events, ascending.
-    fn positions(&self, trail: &Trail, out: &mut Vec<u64>) -> Result<()> {
-        for revision in 0..self.head.next_version {
-            let position = trail.position_of(&self.name, revision)?;
-            let missing = || {
-                let what = format!("revision {revision} of stream {:?} cannot be found", self.name.as_str());
-                Error::new(Code::Corrupted, what)
-            };
-            out.push(position.ok_or_else(missing)?);
-            if out.len() > limits::BUNDLE_STREAM_EVENTS_MAX {
-                return Err(Error::new(
-                    Code::ExportTooLarge,
-                    "the streams have too many events for one bundle",
-                )
-                .expected(format!("at most {}", limits::BUNDLE_STREAM_EVENTS_MAX)));
-            }
-        }
-        if self.head.tombstoned {
-            out.push(self.head.last_position);
-        }
-        Ok(())
-    }
 }
 
 /// The records about keys and erasures below the checkpoint's size.
@@ -342,6 +273,8 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String> {
 struct Writer<'a> {
     trail: &'a Trail,
     size: u64,
+    /// The checkpoint was there before.
+    older: bool,
     controls: Controls,
     needs: TileNeeds,
     listed: Listed<'a>,
@@ -399,7 +332,7 @@ impl Writer<'_> {
             let position = line.position;
             let leaf = Leaf::decode(bytes)
                 .map_err(|error| Error::new(Code::Corrupted, format!("the leaf at {position}: {error}")))?;
-            self.take_erased(&mut line, &leaf);
+            self.take_erased(&mut line, &leaf)?;
             self.counts.events += 1;
             self.counts.erased += u64::from(!line.erased.is_empty());
             self.counts.sealed += u64::from(line.sealed && line.payload.is_some());
@@ -428,9 +361,9 @@ impl Writer<'_> {
     }
 
     /// Leaves out what the log says was erased, whatever of it is still stored.
-    fn take_erased(&mut self, line: &mut EventLine, leaf: &Leaf<'_>) {
+    fn take_erased(&mut self, line: &mut EventLine, leaf: &Leaf<'_>) -> Result<()> {
         if leaf.kind.is_control() {
-            return;
+            return Ok(());
         }
         let mut erased = Vec::new();
         for part in [Part::Data, Part::Metadata, Part::Subject] {
@@ -446,6 +379,11 @@ impl Writer<'_> {
             if record.is_none() && !line.erased.contains(&part) {
                 continue;
             }
+            if record.is_none() && self.older {
+                let message = format!("something of the event at {} was erased later", leaf.position);
+                return Err(Error::new(Code::BadRequest, message)
+                    .expected(format!("a record of it below the checkpoint of size {}", self.size)));
+            }
             match part {
                 Part::Data => (line.payload, line.payload_salt) = (None, None),
                 Part::Metadata => (line.metadata, line.metadata_salt) = (None, None),
@@ -457,6 +395,7 @@ impl Writer<'_> {
             erased.push(part);
         }
         line.erased = erased;
+        Ok(())
     }
 
     /// The leaf of a record about the log, as a line.

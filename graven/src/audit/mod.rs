@@ -3,6 +3,8 @@
 
 pub(crate) mod archive;
 pub(crate) mod export;
+pub(crate) mod outside;
+mod plan;
 mod words;
 
 pub(crate) use words::scope as scope_words;

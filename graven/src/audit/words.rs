@@ -90,11 +90,35 @@ pub(crate) fn readme(exported: &Exported) -> String {
             show_count(exported.sealed)
         ));
     }
+    outside(&mut text, exported);
     text.push_str("Files\n\n");
     for (path, what) in FILES {
         text.push_str(&format!("  {path:<18}{what}\n"));
     }
     text
+}
+
+/// What others vouch for, and how their word is judged.
+fn outside(text: &mut String, exported: &Exported) {
+    if !exported.cosigners.is_empty() {
+        text.push_str(&format!(
+            "The checkpoint was cosigned by {}.\nWith a policy that names witnesses you trust their signatures are checked too: \
+             graven audit check DIRECTORY --policy FILE\n\n",
+            exported.cosigners.join(", ")
+        ));
+    }
+    if let Some([stamped, lines]) = exported.stamped {
+        let (before, data) = if stamped == lines {
+            (String::new(), "checkpoint")
+        } else {
+            (format!("  head -n {stamped} checkpoint > stamped\n"), "stamped")
+        };
+        text.push_str(&format!(
+            "A timestamp authority saw the checkpoint as the log signed it, without cosignatures. OpenSSL checks that, with the\n\
+             authority's certificate, which you get from the authority:\n\n{before}  openssl ts -verify -in checkpoint.tsr \
+             -data {data} -CAfile authority-ca.pem\n\n"
+        ));
+    }
 }
 
 fn list(text: &mut String, title: &str, items: &[String]) {
@@ -119,6 +143,8 @@ pub(crate) fn report(exported: &Exported) -> String {
         "events": exported.events,
         "events_with_erased_parts": exported.erased,
         "events_encrypted_for_a_subject": exported.sealed,
+        "cosigned_by": exported.cosigners,
+        "timestamp": exported.stamped.is_some(),
         "shown_if_it_checks": shown(exported),
         "not_shown": NOT_SHOWN,
     });

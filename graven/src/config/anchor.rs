@@ -101,11 +101,16 @@ impl AnchorConfig {
     ///
     /// # Errors
     /// [`Code::InvalidConfig`] with the file and line.
+    pub(crate) fn policy(&self) -> Result<Option<Policy>> {
+        self.policy.as_ref().map(read_policy).transpose()
+    }
+
+    /// Everything, with the policy.
+    ///
+    /// # Errors
+    /// Those of [`AnchorConfig::policy`]; [`Code::InvalidConfig`] for mode `block` without a quorum.
     pub(crate) fn settings(&self) -> Result<AnchorSettings> {
-        let policy = match &self.policy {
-            Some(path) => Some(read_policy(path)?),
-            None => None,
-        };
+        let policy = self.policy()?;
         let blind = policy.as_ref().is_none_or(Policy::trusts_operator_alone);
         if self.mode == Mode::Block && blind {
             let message = "audit.witness_mode is block, and no quorum of witnesses is asked for";

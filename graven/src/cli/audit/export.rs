@@ -1,6 +1,7 @@
 //! `graven audit export`: writes a bundle from a store that no server runs on.
 
 use super::pairs;
+use crate::audit::outside::{Outside, Under};
 use crate::audit::{archive, export, scope_words};
 use crate::cli::Global;
 use crate::cli::failure::usage;
@@ -21,6 +22,15 @@ pub(crate) struct Args {
     data: PathBuf,
     #[command(flatten)]
     wanted: WantedArgs,
+    /// Under the newest checkpoint that witnesses cosigned, not under a new one; enough of them, if a policy is set
+    #[arg(long)]
+    witnessed: bool,
+    /// Under the newest checkpoint with a timestamp, not under a new one
+    #[arg(long)]
+    timestamped: bool,
+    /// Witnesses and the quorum of them, in a policy file (C2SP tlog-policy), as for the server
+    #[arg(long, value_name = "FILE", requires = "witnessed")]
+    witness_policy: Option<String>,
     /// Where to write it: a directory that does not exist yet, or a file whose name ends in .tar or .tar.zst
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
@@ -73,17 +83,26 @@ fn range(text: &str) -> std::result::Result<Range<u64>, String> {
 
 /// Writes a bundle.
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
-    let flags = [("audit.keys", &args.keys), ("audit.high_water", &args.high_water)];
+    let flags = [
+        ("audit.keys", &args.keys),
+        ("audit.high_water", &args.high_water),
+        ("audit.witness_policy", &args.witness_policy),
+    ];
     let flags: Vec<_> = flags.into_iter().filter_map(|(key, text)| Some((key, text.clone()?))).collect();
     let config = Config::default().load(args.config.as_deref(), std::env::vars_os(), &flags)?;
     let wanted = args.wanted.wanted()?;
     if !args.data.join("store.json").is_file() {
         return Err(usage(format!("there is no store in {}", args.data.display())).into());
     }
+    let policy = if args.witnessed { config.anchor.policy()? } else { None };
+    let under = Under { witnessed: args.witnessed, timestamped: args.timestamped };
     let mut out = archive::create(&args.out)?;
     let store = Store::open(&args.data, config.engine_options())?;
     let progress = Progress::new(None);
-    let exported = export::export(&store, &wanted, &mut out, &mut |events| progress.set(events, events));
+    let exported = Outside::beside(&args.data, &store.trail(), policy.as_ref()).and_then(|outside| {
+        let mut told = |events| progress.set(events, events);
+        export::export(&store, &wanted, (&outside, under), &mut out, &mut told)
+    });
     progress.finish();
     let closed = store.close();
     let exported = exported?;
@@ -100,11 +119,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
         "files": exported.files,
         "bytes": exported.bytes,
         "manifest_sha256": exported.manifest,
+        "cosigned_by": exported.cosigners,
+        "timestamp": exported.stamped.is_some(),
     });
     let output = global.output();
     let color = output.colored();
     output.document(&document.to_string(), || {
-        let rows = [
+        let mut rows = vec![
             ("exported", scope_words(&exported.scope)),
             ("of", exported.origin.clone()),
             ("events", show_count(exported.events)),
@@ -113,6 +134,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
             ("files", format!("{}, {}", show_count(exported.files as u64), show_bytes(exported.bytes))),
             ("manifest", exported.manifest.clone()),
         ];
+        if !exported.cosigners.is_empty() {
+            rows.push(("cosigned by", exported.cosigners.join(", ")));
+        }
+        if exported.stamped.is_some() {
+            rows.push(("timestamp", "checkpoint.tsr, see README.txt".to_owned()));
+        }
         Ok(pairs("bundle", &rows, color))
     })
 }
