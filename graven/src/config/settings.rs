@@ -139,10 +139,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "audit.checkpoint_interval",
         apply: |config, text| config.audit.set_checkpoint_interval(text),
     },
-    Setting { key: "audit.scrub_rate", apply: |config, text| config.audit.set_scrub_rate(text) },
     Setting { key: "audit.seal_interval", apply: |config, text| config.audit.set_seal_interval(text) },
+    Setting { key: "audit.scrub_rate", apply: |config, text| config.audit.set_scrub_rate(text) },
     Setting { key: "audit.seal_subjects", apply: |config, text| config.audit.set_seal_subjects(text) },
-    Setting {
     Setting { key: "audit.witness_policy", apply: |config, text| config.anchor.set_policy(text) },
     Setting { key: "audit.witness_mode", apply: |config, text| config.anchor.set_mode(text) },
     Setting { key: "audit.witness_patience", apply: |config, text| config.anchor.set_patience(text) },
@@ -152,6 +151,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "audit.timestamp_interval",
         apply: |config, text| config.anchor.set_timestamp_interval(text),
     },
+    Setting {
         key: "log.level",
         apply: |config, text| {
             tracing_subscriber::EnvFilter::from_str(text)
