@@ -79,6 +79,6 @@ pub use audit::Pin;
 pub use client::{Client, Counters};
 pub use follow::Follower;
 pub use graven_model as model;
-pub use graven_proof as proof;
 pub use graven_model::{EventStore, FollowSteps};
+pub use graven_proof as proof;
 pub use options::Options;

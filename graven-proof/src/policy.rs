@@ -142,7 +142,8 @@ impl Policy {
     /// The same witnesses and quorum, for these logs.
     #[must_use]
     pub fn with_logs(&self, keys: &[VerifierKey]) -> Policy {
-        let log = |key: &VerifierKey| Party { name: key.name().as_str().to_owned(), key: key.clone(), url: None };
+        let log =
+            |key: &VerifierKey| Party { name: key.name().as_str().to_owned(), key: key.clone(), url: None };
         Policy { logs: keys.iter().map(log).collect(), ..self.clone() }
     }
 

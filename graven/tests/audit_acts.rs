@@ -63,7 +63,8 @@ fn a_certificate_of_erasure_checks_offline_and_says_what_was_erased_by_whom() {
     assert!(cli_support::graven(&table).ok().out.contains("gdpr-17"));
     let altered = std::fs::read_to_string(&certificate).unwrap().replacen("extra R1JW", "extra R1JX", 1);
     std::fs::write(&certificate, altered).unwrap();
-    cli_support::graven(&["audit", "check-proof", &certificate, "--vkey", keys.trim()]).failed(7, &["GRV-1791"]);
+    cli_support::graven(&["audit", "check-proof", &certificate, "--vkey", keys.trim()])
+        .failed(7, &["GRV-1791"]);
 }
 
 #[test]

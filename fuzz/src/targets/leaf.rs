@@ -48,12 +48,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         metadata_commitment: [0; 32],
         ..full.clone()
     };
-    let control = Leaf {
-        kind: Kind::MapRoot,
-        payload_commitment: [0; 32],
-        body: br#"{"size":7}"#,
-        ..bare.clone()
-    };
+    let control =
+        Leaf { kind: Kind::MapRoot, payload_commitment: [0; 32], body: br#"{"size":7}"#, ..bare.clone() };
     [full, bare, control]
         .into_iter()
         .map(|leaf| {

@@ -46,8 +46,7 @@ impl Fetched {
         } else {
             event.to_stored(&self.body, names)
         };
-        stored
-            .map_err(|_| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
+        stored.map_err(|_| damaged(&self.segment, self.offset, "the record names a stream that cannot be"))
     }
 }
 

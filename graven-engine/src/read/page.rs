@@ -327,8 +327,7 @@ impl<S: Sink> Found<'_, S> {
         } else {
             self.sink.take(&event, peeked.memory)
         };
-        taken
-            .map_err(|_| peeked.damaged("the record names a stream that cannot be"))?;
+        taken.map_err(|_| peeked.damaged("the record names a stream that cannot be"))?;
         self.bytes += size;
         self.events += 1;
         self.last = Some(Place { position: event.position, revision: event.revision });

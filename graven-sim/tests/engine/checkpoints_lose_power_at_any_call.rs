@@ -10,7 +10,7 @@ use graven_sim::world::{DIR, tiny_options};
 use std::path::Path;
 
 fn options(machine: &SimMachine, seed: u64) -> Options {
-    let high_water = (seed % 2 == 0).then(|| "/elsewhere/high-water".into());
+    let high_water = seed.is_multiple_of(2).then(|| "/elsewhere/high-water".into());
     Options { env: machine.env(), high_water, ..tiny_options() }
 }
 

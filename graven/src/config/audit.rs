@@ -63,21 +63,21 @@ impl AuditConfig {
         Ok(())
     }
 
-    /// Takes how much is verified a second.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub(super) fn set_scrub_rate(&mut self, text: &str) -> Result<(), String> {
-        self.scrub_rate = size(text).ok_or(SIZE_EXPECTED)?;
-        Ok(())
-    }
-
     /// Takes the pause between two seals.
     ///
     /// # Errors
     /// What was expected.
     pub(super) fn set_seal_interval(&mut self, text: &str) -> Result<(), String> {
         self.seal_interval = interval(text)?;
+        Ok(())
+    }
+
+    /// Takes how much is verified a second.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(super) fn set_scrub_rate(&mut self, text: &str) -> Result<(), String> {
+        self.scrub_rate = size(text).ok_or(SIZE_EXPECTED)?;
         Ok(())
     }
 

@@ -99,8 +99,7 @@ impl Metrics {
         let lag_events = gauge("node_lag", "Events of the journal that are missing here", events());
         let journal_reachable =
             gauge("journal_reachable", "1 if the journal answers, 0 while it does not", None);
-        let witnessed =
-            gauge("anchor_witnessed", "Events that a quorum of witnesses vouches for", events());
+        let witnessed = gauge("anchor_witnessed", "Events that a quorum of witnesses vouches for", events());
         let unwitnessed_seconds = gauge(
             "anchor_unwitnessed",
             "How long there have been events without a quorum of witnesses",

@@ -18,7 +18,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParams {
         let params = RawPathParams::from_request_parts(parts, state).await;
         Ok(PathParams(params.map_err(|rejection| match rejection {
             RawPathParamsRejection::InvalidUtf8InPathParam(_) => {
-                if ["/v1/streams/", "/audit/streams/"].iter().any(|above| parts.uri.path().starts_with(above)) {
+                if ["/v1/streams/", "/audit/streams/"].iter().any(|above| parts.uri.path().starts_with(above))
+                {
                     let what = "the stream name is not valid UTF-8 after percent-decoding";
                     Error::new(Code::InvalidStreamName, what)
                 } else {
