@@ -6,6 +6,8 @@ mod support;
 mod tampering;
 mod witness_support;
 
+use graven_engine::audit::{ErasureRequest, ErasureTarget, Part};
+use graven_engine::{Options, Store};
 use graven_proof::checkpoint::SignedCheckpoint;
 use graven_proof::note::VerifierKey;
 use serde_json::{Value, json};
@@ -156,6 +158,28 @@ fn a_bundle_without_the_witness_does_not_satisfy_a_policy_that_wants_it() {
     std::fs::remove_file(setting.path("data/cosignatures.log")).unwrap();
     failed(setting.export("none", &["--all", "--witnessed"]), 3, &["enough witnesses"]);
     assert!(!setting.path("none").exists());
+}
+
+#[test]
+fn what_was_erased_after_the_witnessed_checkpoint_is_not_exported_under_it() {
+    let setting = Setting::new(&[]);
+    let store = Store::open(setting.path("data"), Options::small()).unwrap();
+    let request = ErasureRequest {
+        target: ErasureTarget::Events(vec![graven_model::Position(3)]),
+        parts: vec![Part::Data],
+        request: "r-1".to_owned(),
+        basis: "gdpr-17-1-b".to_owned(),
+        decided_by: "dpo".to_owned(),
+        approved_by: None,
+    };
+    assert_eq!(store.erase(&request, false).unwrap().events, 1);
+    store.close().unwrap();
+    failed(setting.export("all", &["--all", "--witnessed"]), 2, &["position 3 was erased later"]);
+    assert_eq!(setting.check("all").0, Some(7), "what was begun is no bundle");
+    ok(setting.export("others", &["--range", "4..9", "--witnessed"]));
+    ok(setting.check("others"));
+    ok(setting.export("fresh", &["--all"]));
+    failed(setting.check("fresh"), 7, &["WITNESS_QUORUM_MISSING"]);
 }
 
 /// Everything fits: checksums, hashes, roots, the signature. Only others remember.

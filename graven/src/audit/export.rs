@@ -380,7 +380,8 @@ impl Writer<'_> {
                 continue;
             }
             if record.is_none() && self.older {
-                let message = format!("something of the event at {} was erased later", leaf.position);
+                let message =
+                    format!("something of the event at position {} was erased later", leaf.position);
                 return Err(Error::new(Code::BadRequest, message)
                     .expected(format!("a record of it below the checkpoint of size {}", self.size)));
             }
