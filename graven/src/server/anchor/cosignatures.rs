@@ -130,7 +130,9 @@ fn first_header(window: &[u8]) -> Option<usize> {
 fn entry(bytes: &[u8], at: usize) -> Option<(SignedCheckpoint, usize)> {
     let rest = bytes.get(at..)?.strip_prefix(HEADER.as_bytes())?;
     let line = rest.iter().take(8).position(|byte| *byte == b'\n')?;
-    let length: usize = std::str::from_utf8(&rest[..line]).ok()?.parse().ok()?;
+    let text = std::str::from_utf8(&rest[..line]).ok()?;
+    let written = |length: &usize| *length <= ENTRY_BYTES_MAX && length.to_string() == text;
+    let length: usize = text.parse().ok().filter(written)?;
     let note = rest.get(line + 1..)?.get(..length)?;
     let checkpoint = SignedCheckpoint::parse(note).ok()?;
     Some((checkpoint, at + HEADER.len() + line + 1 + length))

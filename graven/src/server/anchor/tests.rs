@@ -141,6 +141,37 @@ fn a_file_that_is_only_read_stays_as_it_is_whatever_stands_at_its_end() {
 }
 
 #[test]
+fn a_changed_byte_anywhere_gives_fewer_entries_or_other_text_and_never_more() {
+    let machine = machine(8);
+    let path = Path::new(FILE);
+    let (mut file, _) = Cosignatures::open(&machine.env(), path).unwrap();
+    let entries = [cosigned(3, &[0]), cosigned(5, &[0, 1])];
+    for entry in &entries {
+        file.append(entry).unwrap();
+    }
+    drop(file);
+    let bytes = machine.disk.bytes_of(path).unwrap();
+    for at in 0..bytes.len() as u64 {
+        for change in [1, 0x10, 0x80] {
+            machine.disk.overwrite(path, at, &[bytes[at as usize] ^ change]);
+            let found = cosigned_beside(&machine.env(), Path::new(DIR)).unwrap();
+            assert!(found.len() <= 2 && found != entries, "byte {at}");
+        }
+        machine.disk.overwrite(path, at, &bytes[at as usize..=at as usize]);
+    }
+    assert_eq!(cosigned_beside(&machine.env(), Path::new(DIR)).unwrap(), entries);
+    let note = entries[0].to_string();
+    for (before, entries) in [("", 1), ("+", 0), ("0", 0), ("-", 0), ("9999", 0), ("99999999999999999999", 0)]
+    {
+        let other = format!("graven/cosigned/v1 {before}{}\n{note}", note.len());
+        machine.disk.cut(path, 0);
+        machine.disk.overwrite(path, 0, other.as_bytes());
+        let found = cosigned_beside(&machine.env(), Path::new(DIR)).unwrap();
+        assert_eq!(found.len(), entries, "{before}");
+    }
+}
+
+#[test]
 fn a_torn_entry_is_cut_off_wherever_it_ends() {
     let machine = machine(3);
     let path = Path::new(FILE);
