@@ -34,7 +34,7 @@ impl Client {
     /// The checkpoint that was signed at exactly this size, as it was signed then.
     ///
     /// # Errors
-    /// As [`Client::checkpoint`]; [`Code::NotFound`] if none was.
+    /// As [`Client::checkpoint`]; [`Code::NeverSigned`] if none was.
     pub async fn checkpoint_of(&self, size: u64) -> Result<SignedCheckpoint> {
         self.fetch_checkpoint(wire::CheckpointRequest { at_least: None, size: Some(size) }).await
     }

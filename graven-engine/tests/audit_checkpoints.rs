@@ -135,7 +135,7 @@ fn a_proof_for_a_size_that_does_not_exist_yet_is_refused() {
     assert_eq!(codes, [Code::SizeNotReached; 8]);
     assert_eq!(trail.inclusion(5, 5).unwrap_err().code, Code::BadRequest);
     assert_eq!(trail.consistency(0, 5).unwrap_err().code, Code::BadRequest);
-    assert_eq!(trail.proof(0, Some(4)).unwrap_err().code, Code::NotFound);
+    assert_eq!(trail.proof(0, Some(4)).unwrap_err().code, Code::NeverSigned);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_checkpoint_is_the_same_after_the_store_was_opened_again() {
     for (size, checkpoint) in signed.iter().enumerate() {
         assert_eq!(trail.checkpoint_of(size as u64).unwrap(), *checkpoint);
     }
-    assert_eq!(trail.checkpoint_of(20).unwrap_err().code, Code::NotFound);
+    assert_eq!(trail.checkpoint_of(20).unwrap_err().code, Code::NeverSigned);
     let listed = trail.checkpoints(Some(4), 3).unwrap();
     assert_eq!(listed.iter().map(|stored| stored.size).collect::<Vec<_>>(), [5, 6, 7]);
     assert_eq!(trail.checkpoints(None, 1000).unwrap().len(), 20);

@@ -168,7 +168,7 @@ codes! {
     InsecureListen = 1601 "insecure-listen" 500 exit 5: "listen on 127.0.0.1, or give --insecure if the network is trusted";
 
     /// The log ends before a checkpoint that was signed for it: an older copy was put in its place.
-    RollbackDetected = 1700 "rollback-detected" 409 exit 7: "put the newer data back; what others hold a signed checkpoint of must not be lost";
+    RollbackDetected = 1700 "rollback-detected" 409 exit 7: "put the newer data back; to go on with the older copy on purpose, run `graven audit declare-rollback` on the stopped store";
     /// Two signed heads of one log do not follow from one another: its history was rewritten.
     InconsistentHistory = 1701 "inconsistent-history" 409 exit 7: "keep both checkpoints: together they prove it; ask others which one they know";
     /// The log has not as many events as the proof is asked for.
@@ -185,6 +185,8 @@ codes! {
     TooManyStreams = 1707 "too-many-streams" 507 exit 1: "checkpoints and proofs go on; completeness proofs stay at the last seal";
     /// The log's keys change only with the signature of its root key.
     RootKeyRequired = 1708 "root-key-required" 403 exit 5: "give the root key whose public half is in the keys directory";
+    /// No checkpoint was signed at the size asked for.
+    NeverSigned = 1709 "never-signed" 404 exit 3: "ask for a checkpoint that covers at least so many events, or for a size that was signed";
     /// The stream is newer than the last seal, or nothing was sealed yet: nothing can be proven of the whole of it.
     NotSealedYet = 1710 "not-sealed-yet" 409 exit 6 retryable: "seal the store, or wait for its next seal";
 

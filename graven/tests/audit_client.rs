@@ -69,7 +69,7 @@ fn proofs_over_grpc_hold_and_those_of_what_is_not_there_are_refused() {
         assert_eq!(client.inclusion(Position(1_000)).await.map_err(code), Err(Code::SizeNotReached));
         assert_eq!(client.inclusion(Position(u64::MAX)).await.map_err(code), Err(Code::BadRequest));
         assert_eq!(client.checkpoint_at_least(u64::MAX).await.map_err(code), Err(Code::SizeNotReached));
-        assert_eq!(client.checkpoint_of(1).await.map_err(code), Err(Code::NotFound));
+        assert_eq!(client.checkpoint_of(1).await.map_err(code), Err(Code::NeverSigned));
         assert_eq!(client.consistency(0, 3).await.map_err(code), Err(Code::BadRequest));
         assert_eq!(client.consistency(3, 1_000).await.map_err(code), Err(Code::SizeNotReached));
         assert_eq!(client.leaf(Position(1_000)).await.map_err(code), Err(Code::SizeNotReached));

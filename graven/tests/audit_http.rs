@@ -230,8 +230,8 @@ fn what_does_not_exist_or_does_not_read_is_refused() {
     }
     let huge = client.try_send("GET", "/audit/tile/0/x018/x446/x744/x073/x709/x551/615", &[], None).unwrap();
     assert_eq!(huge.code().as_deref(), Some("GRV-1702"));
-    client.get("/audit/checkpoint?size=3").problem(404, "GRV-1302");
-    client.get("/audit/inclusion?position=0&size=3").problem(404, "GRV-1302");
+    client.get("/audit/checkpoint?size=3").problem(404, "GRV-1709");
+    client.get("/audit/inclusion?position=0&size=3").problem(404, "GRV-1709");
     for target in [
         "/audit/checkpoint?at_least=1&size=1",
         "/audit/checkpoint?at_least=-1",

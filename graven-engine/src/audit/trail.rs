@@ -158,13 +158,13 @@ impl Trail {
     /// The checkpoint of exactly this size, as it was signed then.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if none was signed at this size; [`Code::Corrupted`] with file and byte; [`Code::Io`].
+    /// [`Code::NeverSigned`] if none was signed at this size; [`Code::Corrupted`] with file and byte; [`Code::Io`].
     pub fn checkpoint_of(&self, size: u64) -> Result<SignedCheckpoint> {
         let handed_out = self.latest_stored().is_some_and(|latest| size <= latest.size);
         let found = if handed_out { self.inner.signer.log.of_size(size)? } else { None };
         found
             .map(|stored| stored.checkpoint)
-            .ok_or_else(|| Error::new(Code::NotFound, format!("no checkpoint was signed at size {size}")))
+            .ok_or_else(|| Error::new(Code::NeverSigned, format!("no checkpoint was signed at size {size}")))
     }
 
     /// Proof that the event at `position` is among the first `size`: the hashes beside its path, from the leaf up.

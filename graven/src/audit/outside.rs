@@ -64,7 +64,7 @@ impl Outside {
         sizes.dedup();
         for size in sizes {
             let own = match trail.checkpoint_of(size) {
-                Err(error) if error.code == Code::NotFound => return Err(contradicted(size, "none")),
+                Err(error) if error.code == Code::NeverSigned => return Err(contradicted(size, "none")),
                 own => own?,
             };
             if !under.timestamped || self.timestamp(&own)?.is_some() {
