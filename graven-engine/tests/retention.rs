@@ -112,9 +112,13 @@ fn what_every_rule_hides_is_dropped_and_nothing_else() {
 
     let counted = world.store.scavenge(ScavengeOptions { dry_run: true }).unwrap();
     assert_eq!((counted.streams, counted.events, counted.segments), (5, 16, 0));
+    // Four of the sixteen events have a number of one digit.
+    let bytes = 16 * r#"{"number":}{"m":1}"#.len() as u64 + 4 + 12 * 2;
+    assert_eq!((counted.payload_bytes, counted.bytes_freed), (bytes, 0));
     assert!(world.rules().is_empty());
 
     let report = world.scavenge();
+    assert_eq!(report.payload_bytes, bytes);
     assert_eq!((report.streams, report.events, report.held, report.more), (5, 16, 0, false));
     assert_eq!(report.segments, 1);
     let expected = ["deleted 5", "deleted 5", "max-age 2", "max-count 3", "truncated 1"].map(str::to_owned);

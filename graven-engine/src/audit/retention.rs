@@ -30,8 +30,10 @@ pub struct ScavengeOptions {
 pub struct ScavengeReport {
     /// Streams something was dropped from, or would be.
     pub streams: u64,
-    /// Events that were dropped.
+    /// Events that were dropped, or would be.
     pub events: u64,
+    /// Bytes of data and metadata that these events had, as stored in the log before compression.
+    pub payload_bytes: u64,
     /// Streams with something to drop that a legal hold covers in part: nothing was dropped from them.
     pub held: u64,
     /// Segments that were rewritten.
@@ -50,6 +52,7 @@ struct Plan {
     before: u64,
     rule: &'static str,
     events: u64,
+    payload_bytes: u64,
 }
 
 /// What is found of a stream.
@@ -75,6 +78,7 @@ impl Eraser {
         let plans = plans(shared, &state, &mut report)?;
         report.streams = plans.len() as u64;
         report.events = plans.iter().map(|plan| plan.events).sum();
+        report.payload_bytes = plans.iter().map(|plan| plan.payload_bytes).sum();
         if plans.is_empty() || options.dry_run {
             return Ok(report);
         }
@@ -198,7 +202,7 @@ fn plan(shared: &Shared, state: &State, stream: &StreamName, dropped: &HashMap<H
     };
     let mut reader = Reader::new(&sources.log);
     let mut held = Held::default();
-    let mut events = 0;
+    let (mut events, mut payload_bytes) = (0, 0);
     let key = sources.hasher.stream(name);
     let mut from = StreamFrom::Revision(from);
     loop {
@@ -220,6 +224,8 @@ fn plan(shared: &Shared, state: &State, stream: &StreamName, dropped: &HashMap<H
                 return Ok(Found::Held);
             }
             events += 1;
+            let data = if record.data_erased.is_none() { record.data } else { &[] };
+            payload_bytes += (data.len() + record.metadata.len()) as u64;
         }
         if beyond {
             break;
@@ -229,7 +235,7 @@ fn plan(shared: &Shared, state: &State, stream: &StreamName, dropped: &HashMap<H
     if events == 0 {
         return Ok(Found::Nothing);
     }
-    Ok(Found::Drop(Plan { name: name.to_owned(), stream_key, first, before, rule, events }))
+    Ok(Found::Drop(Plan { name: name.to_owned(), stream_key, first, before, rule, events, payload_bytes }))
 }
 
 /// The first revision of a stream that a reader can still see, or will ever see again, and what hides those before.

@@ -125,6 +125,7 @@ pub(in crate::server) async fn scavenge(
     Ok(Json(shapes::AuditScavenged {
         streams: report.streams,
         events: report.events,
+        payload_bytes: report.payload_bytes,
         held: report.held,
         segments: report.segments,
         bytes_freed: report.bytes_freed,

@@ -308,8 +308,10 @@ pub(in crate::server) struct AuditScavenge {
 pub(in crate::server) struct AuditScavenged {
     /// Streams something was dropped from, or would be
     pub(super) streams: u64,
-    /// Events that were dropped
+    /// Events whose data and metadata were dropped, or would be
     pub(super) events: u64,
+    /// Bytes of these data and metadata, as stored before compression
+    pub(super) payload_bytes: u64,
     /// Streams with something to drop that a legal hold covers: nothing was dropped from them
     pub(super) held: u64,
     /// Segments of the log that were rewritten
