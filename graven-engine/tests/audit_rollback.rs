@@ -1,11 +1,12 @@
 //! Going back to an older copy on purpose: what is kept, who signs then, and what the log says of it.
 
-use graven_engine::audit::{RolledBack, declare_rollback};
+use graven_engine::audit::{Loss, RolledBack, declare_rollback, survey_rollback};
 use graven_engine::model::{
     AppendRequest, Code, EventId, Expected, Kind, NewEvent, ReadRequest, Selector, StreamName,
 };
 use graven_engine::{Options, Store};
 use graven_proof::control::{Anchor, Control};
+use graven_proof::note::{Algorithm, SignerKey};
 use std::path::Path;
 
 fn append(store: &Store, from: u64, count: u64) {
@@ -77,6 +78,41 @@ fn a_declared_rollback_keeps_what_was_signed_and_goes_on_with_another_key() {
 }
 
 #[test]
+fn what_a_rollback_loses_is_said_beforehand_and_nothing_is_changed_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, data) = yesterday(dir.path(), false);
+    let Loss { log, checkpoint, mark, lost } = survey_rollback(&data, &options, None).unwrap();
+    assert_eq!((log.size, checkpoint.unwrap().size, lost.size), (10, 10, 15));
+    assert_eq!((checkpoint.unwrap().root, mark), (log.root, Some(lost)));
+    assert_eq!(survey_rollback(&data, &options, None).unwrap().lost, lost);
+    assert_eq!(Store::open(&data, options.clone()).err().unwrap().code, Code::RollbackDetected);
+    let today = dir.path().join("today");
+    assert_eq!(survey_rollback(&today, &options, None).unwrap_err().code, Code::BadRequest);
+    let store = Store::open(&today, options.clone()).unwrap();
+    assert_eq!(survey_rollback(&today, &options, None).unwrap_err().code, Code::DataInUse);
+    drop(store);
+    let missing = survey_rollback(dir.path().join("none"), &options, None).unwrap_err();
+    assert_eq!(missing.code, Code::UnknownFormat);
+}
+
+#[test]
+fn nothing_is_put_aside_without_the_root_key_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, data) = yesterday(dir.path(), false);
+    let root = SignerKey::from_seed("root".parse().unwrap(), Algorithm::Ed25519, &[7; 32]);
+    std::fs::write(dir.path().join("keys/root.vkey"), format!("{}\n", root.verifier())).unwrap();
+    for tried in [survey_rollback(&data, &options, None).err(), declare_rollback(&data, &options, None).err()]
+    {
+        assert_eq!(tried.unwrap().code, Code::RootKeyRequired);
+    }
+    assert!(data.join("checkpoints.log").exists() && dir.path().join("keys/high-water").exists());
+    assert!(!dir.path().join("keys/rollback").exists());
+    survey_rollback(&data, &options, Some(&root)).unwrap();
+    declare_rollback(&data, &options, Some(&root)).unwrap();
+    Store::open(&data, options).unwrap();
+}
+
+#[test]
 fn a_rollback_that_was_interrupted_signs_nothing_until_it_is_declared_again() {
     let dir = tempfile::tempdir().unwrap();
     let (options, data) = yesterday(dir.path(), false);
@@ -86,6 +122,7 @@ fn a_rollback_that_was_interrupted_signs_nothing_until_it_is_declared_again() {
     std::fs::rename(data.join("checkpoints.log"), data.join("checkpoints.log.15.lost")).unwrap();
     std::fs::rename(dir.path().join("keys/high-water"), dir.path().join("keys/high-water.15.lost")).unwrap();
     assert_eq!(Store::open(&data, options.clone()).err().unwrap().code, Code::RollbackDetected);
+    assert_eq!(survey_rollback(&data, &options, None).unwrap().lost, newest.unverified_head());
     let done = declare_rollback(&data, &options, None).unwrap();
     assert_eq!(done.lost, newest);
     assert!(!dir.path().join("keys/rollback").exists());

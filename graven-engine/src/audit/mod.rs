@@ -34,7 +34,7 @@ pub use erase::{ErasureOutcome, ErasureRequest, ErasureTarget, Part};
 pub(crate) use erasing::Erasing;
 pub use holds::HoldOn;
 pub use retention::{ScavengeOptions, ScavengeReport};
-pub use rollback::{RolledBack, declare_rollback};
+pub use rollback::{Loss, RolledBack, declare_rollback, survey_rollback};
 pub use rotation::LogKey;
 pub use scrub::ScrubStatus;
 pub(crate) use scrub::{Scrubber, Work as ScrubWork};

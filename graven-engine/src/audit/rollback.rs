@@ -5,15 +5,17 @@ use super::high_water::HighWater;
 use super::keys::Keys;
 use super::rotation;
 use super::trail::{high_water_of, keys_dir_of};
+use crate::append::Shared;
 use crate::env::Env;
 use crate::store::CHECKPOINTS_FILE;
-use crate::store::open::{enter, read_identity};
+use crate::store::open::{Identity, enter, open_parts, read_identity};
 use crate::{Options, Store};
 use graven_model::{Code, Error, Result};
 use graven_proof::checkpoint::SignedCheckpoint;
+use graven_proof::merkle::TreeHead;
 use graven_proof::note::{SignerKey, VerifierKey};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a declared rollback led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,51 @@ pub struct RolledBack {
     pub key: VerifierKey,
     /// The first checkpoint it signed.
     pub checkpoint: SignedCheckpoint,
+}
+
+/// What a log lost, as far as its checkpoints tell: what a declared rollback would take for granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The log as it is.
+    pub log: TreeHead,
+    /// The newest checkpoint beside the log.
+    pub checkpoint: Option<TreeHead>,
+    /// The newest checkpoint in the high-water mark.
+    pub mark: Option<TreeHead>,
+    /// The newest checkpoint there was; of a rollback that was begun, the one it put aside.
+    pub lost: TreeHead,
+}
+
+/// What declaring a rollback of a stopped store in a directory would lose. Nothing is declared, signed or put aside; the log is
+/// recovered as at any start.
+///
+/// # Errors
+/// [`Code::BadRequest`] if the log continues what was signed for it, or nothing was ever signed; [`Code::RootKeyRequired`]
+/// without the log's root key, if it has one; [`Code::DataInUse`]; [`Code::UnknownFormat`] if there is no store of its own;
+/// [`Code::Corrupted`]; [`Code::Io`].
+pub fn survey_rollback(dir: impl AsRef<Path>, options: &Options, root: Option<&SignerKey>) -> Result<Loss> {
+    let (dir, env) = (dir.as_ref(), &options.env);
+    let _lock = enter(env, dir, false)?;
+    crate::replica::refuse(env, dir)?;
+    let signed = Signed::read(env, dir, options)?;
+    rotation::expect_root(&signed.keys, root)?;
+    let lost = signed.newest()?.unverified_head();
+    let identity = identity(env, dir)?;
+    let recovered = open_parts(env, dir, options, &identity)?;
+    let shared = Shared::new(env.clone(), recovered.sources, &recovered.chain, recovered.tally);
+    let (size, root) = shared.root();
+    let continues = |head: &TreeHead| -> Result<bool> {
+        Ok(head.size <= size && shared.sources.tiles.frontier(head.size)?.root() == head.root)
+    };
+    let (checkpoint, mark) = (signed.last_head(), signed.mark_head());
+    let mut fits = signed.begun.is_none();
+    for head in checkpoint.iter().chain(&mark) {
+        fits = fits && continues(head)?;
+    }
+    if fits {
+        return Err(nothing_lost());
+    }
+    Ok(Loss { log: TreeHead { size, root }, checkpoint, mark, lost })
 }
 
 /// Declares that a stopped store in a directory is an older copy, or another history, on purpose. The checkpoints and the
@@ -45,11 +92,10 @@ pub fn declare_rollback(
         Options { checkpoint_interval: None, seal_interval: None, create: false, ..options.clone() };
     let lost = match Store::open(dir, options.clone()) {
         Ok(_) => {
-            return Err(Error::new(Code::BadRequest, "the log continues what was signed for it")
-                .expected("a store that does not open because its log went back or is another one"));
+            return Err(nothing_lost());
         }
         Err(error) if matches!(error.code, Code::RollbackDetected | Code::InconsistentHistory) => {
-            put_aside(env, dir, &options)?
+            put_aside(env, dir, &options, root)?
         }
         Err(error) => return Err(error),
     };
@@ -62,32 +108,15 @@ pub fn declare_rollback(
 }
 
 /// Remembers the newest checkpoint and renames what contradicts the log.
-fn put_aside(env: &Env, dir: &Path, options: &Options) -> Result<SignedCheckpoint> {
+fn put_aside(env: &Env, dir: &Path, options: &Options, root: Option<&SignerKey>) -> Result<SignedCheckpoint> {
     let _lock = enter(env, dir, false)?;
-    let identity = read_identity(env, dir)?
-        .ok_or_else(|| Error::new(Code::UnknownFormat, format!("{} holds no graven store", dir.display())))?;
-    let keys_dir = keys_dir_of(dir, options);
-    let keys = Keys::open(env, &keys_dir, &identity.origin)?;
-    let mark_file = high_water_of(&keys_dir, options);
-    let file = dir.join(CHECKPOINTS_FILE);
-    let lost = match keys.rollback()? {
-        Some(text) => SignedCheckpoint::parse(&text).map_err(|error| {
-            Error::new(
-                Code::Corrupted,
-                format!("{}: the rollback that was begun does not read: {error}", keys_dir.display()),
-            )
-        })?,
-        None => {
-            let mark = HighWater::open(env, &mark_file)?;
-            let last = CheckpointLog::open(env, &file)?.last()?;
-            let newest = mark.mark().cloned().into_iter().chain(last).max_by_key(|stored| stored.size);
-            let newest =
-                newest.ok_or_else(|| Error::new(Code::BadRequest, "nothing was ever signed for this log"))?;
-            keys.begin_rollback(newest.checkpoint.to_string().as_bytes())?;
-            newest.checkpoint
-        }
-    };
-    for path in [file, mark_file] {
+    let signed = Signed::read(env, dir, options)?;
+    rotation::expect_root(&signed.keys, root)?;
+    let lost = signed.newest()?.clone();
+    if signed.begun.is_none() {
+        signed.keys.begin_rollback(lost.to_string().as_bytes())?;
+    }
+    for path in [signed.file, signed.mark_file] {
         let mut aside = path.clone().into_os_string();
         aside.push(format!(".{}.lost", lost.unverified_head().size));
         let failed = |error: std::io::Error| Error::io(path.display(), &error);
@@ -98,4 +127,67 @@ fn put_aside(env: &Env, dir: &Path, options: &Options) -> Result<SignedCheckpoin
         env.disk.sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     }
     Ok(lost)
+}
+
+/// What was signed for a log, wherever it is kept.
+struct Signed {
+    keys: Keys,
+    /// Where the checkpoints are kept, and the newest of them.
+    file: PathBuf,
+    last: Option<SignedCheckpoint>,
+    /// Where the high-water mark is kept, and what it holds.
+    mark_file: PathBuf,
+    mark: Option<SignedCheckpoint>,
+    /// The newest checkpoint there was when a rollback was begun that is not finished.
+    begun: Option<SignedCheckpoint>,
+}
+
+impl Signed {
+    fn read(env: &Env, dir: &Path, options: &Options) -> Result<Signed> {
+        let keys_dir = keys_dir_of(dir, options);
+        let keys = Keys::open(env, &keys_dir, &identity(env, dir)?.origin)?;
+        let mark_file = high_water_of(&keys_dir, options);
+        let file = dir.join(CHECKPOINTS_FILE);
+        let unreadable = |error| {
+            let message =
+                format!("{}: the rollback that was begun does not read: {error}", keys_dir.display());
+            Error::new(Code::Corrupted, message)
+        };
+        let begun = keys.rollback()?.map(|text| SignedCheckpoint::parse(&text).map_err(unreadable));
+        Ok(Signed {
+            begun: begun.transpose()?,
+            last: CheckpointLog::open(env, &file)?.last()?.map(|stored| stored.checkpoint),
+            mark: HighWater::open(env, &mark_file)?.mark().map(|stored| stored.checkpoint.clone()),
+            keys,
+            file,
+            mark_file,
+        })
+    }
+
+    /// # Errors
+    /// [`Code::BadRequest`] if nothing was ever signed.
+    fn newest(&self) -> Result<&SignedCheckpoint> {
+        let there = self.mark.iter().chain(&self.last);
+        let newest = there.max_by_key(|checkpoint| checkpoint.unverified_head().size);
+        let newest = self.begun.as_ref().or(newest);
+        newest.ok_or_else(|| Error::new(Code::BadRequest, "nothing was ever signed for this log"))
+    }
+
+    fn last_head(&self) -> Option<TreeHead> {
+        self.last.as_ref().map(SignedCheckpoint::unverified_head)
+    }
+
+    fn mark_head(&self) -> Option<TreeHead> {
+        self.mark.as_ref().map(SignedCheckpoint::unverified_head)
+    }
+}
+
+fn identity(env: &Env, dir: &Path) -> Result<Identity> {
+    read_identity(env, dir)?
+        .ok_or_else(|| Error::new(Code::UnknownFormat, format!("{} holds no graven store", dir.display())))
+}
+
+fn nothing_lost() -> Error {
+    Error::new(Code::BadRequest, "the log continues what was signed for it")
+        .expected("a store that does not open because its log went back or is another one")
 }

@@ -202,7 +202,9 @@ impl Trail {
     }
 }
 
-fn expect_root(keys: &Keys, root: Option<&SignerKey>) -> Result<()> {
+/// # Errors
+/// [`Code::RootKeyRequired`] if the log has a root key, and this is not it.
+pub(super) fn expect_root(keys: &Keys, root: Option<&SignerKey>) -> Result<()> {
     let Some(expected) = keys.root() else { return Ok(()) };
     match root {
         Some(root) if root.verifier() == expected => Ok(()),

@@ -187,7 +187,7 @@ pub(crate) struct Recovered {
 }
 
 /// Opens log, index and tiles and brings them to the same end.
-pub(super) fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Identity) -> Result<Recovered> {
+pub(crate) fn open_parts(env: &Env, dir: &Path, options: &Options, identity: &Identity) -> Result<Recovered> {
     let log = Log::open(env, &dir.join(LOG_DIR), identity.log_id.0, options)?;
     open_over(log, env, dir, options, identity, None, &mut |_| {})
 }
