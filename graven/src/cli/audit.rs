@@ -5,12 +5,14 @@ mod check;
 mod check_proof;
 mod checkpoint;
 mod complete;
+mod declare_rollback;
 mod erase;
 mod export;
 mod fetch;
 mod keys;
 mod pin;
 mod prove;
+mod scavenge;
 mod seal;
 mod trust;
 mod verify;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Status,
     /// Destroy payloads of events, on the record; counts first, and wants --yes
     Erase(erase::EraseArgs),
+    /// Drop payloads that retention rules, deletion and tombstones hide, on the record; counts first, and wants --yes
+    Scavenge(scavenge::Args),
     /// Begin, end and list legal holds
     #[command(subcommand)]
     Hold(erase::HoldCommand),
@@ -49,6 +53,8 @@ pub(crate) enum Command {
     CheckProof(check_proof::Args),
     /// Write evidence to take away: a stream, a range or everything, with all it takes to check it offline
     Export(export::Args),
+    /// Say of a stopped store that it is an older copy on purpose, in its log; says first what is lost, and wants --yes
+    DeclareRollback(declare_rollback::Args),
     /// Check offline such a bundle, judged by the log's verifier key: exit code 7 if it does not hold
     Check(check::Args),
 }
@@ -65,10 +71,12 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(args, global),
         Command::Status => seal::status(global),
         Command::Erase(args) => erase::erase(args, global),
+        Command::Scavenge(args) => scavenge::run(args, global),
         Command::Hold(command) => erase::hold(command, global),
         Command::Pin(args) => pin::run(args, global),
         Command::CheckProof(args) => check_proof::run(args, global.output()),
         Command::Export(args) => export::run(args, global),
+        Command::DeclareRollback(args) => declare_rollback::run(args, global),
         Command::Check(args) => check::run(args, global.output()),
     }
 }
