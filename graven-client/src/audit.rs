@@ -1,7 +1,13 @@
-//! The audit trail over the network: checkpoints and proofs; and a [`Pin`], with which a client notices a history that was rewritten.
+//! The audit trail over the network: checkpoints and proofs; what is done to the log and its verification; and a [`Pin`], with which a
+//! client notices a history that was rewritten.
 
+mod acts;
 mod pin;
 
+pub use acts::{
+    Completeness, EndedVerification, ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn,
+    RunningVerification, ScavengeReport, Seal, Verification, VerifyOptions,
+};
 pub use pin::Pin;
 
 use crate::client::{Client, Repeat};
@@ -43,7 +49,12 @@ impl Client {
         let answer = self.call("the checkpoint", Repeat::Freely, request, async |mut service, request| {
             service.checkpoint(request).await
         });
-        let checkpoint = SignedCheckpoint::parse(answer.await?.checkpoint.as_bytes())
+        self.take(&answer.await?.checkpoint).await
+    }
+
+    /// Reads a checkpoint; with a pin it has to be believed, and of one history with the one seen before.
+    async fn take(&self, checkpoint: &str) -> Result<SignedCheckpoint> {
+        let checkpoint = SignedCheckpoint::parse(checkpoint.as_bytes())
             .map_err(|error| invalid(format!("the checkpoint does not read: {error}")))?;
         self.compare(&checkpoint).await?;
         Ok(checkpoint)

@@ -200,7 +200,9 @@ impl Client {
                 _ => {}
             }
             let may_be_done = repeat == Repeat::IfUntouched && !entry.no_side_effects;
-            if !entry.retryable || may_be_done || next == Next::GiveUp {
+            // How long these last is not a matter of a call.
+            let lasts = matches!(error.code, Code::NotSealedYet | Code::VerificationRunning);
+            if !entry.retryable || lasts || may_be_done || next == Next::GiveUp {
                 return Err(error);
             }
             if next == Next::AtOnce {

@@ -63,7 +63,7 @@
 
 mod answers;
 mod append;
-mod audit;
+pub mod audit;
 mod backoff;
 mod client;
 mod follow;

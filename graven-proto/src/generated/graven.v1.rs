@@ -902,6 +902,359 @@ pub struct LeafResponse {
     #[prost(bytes = "bytes", tag = "1")]
     pub leaf: ::prost::bytes::Bytes,
 }
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealRequest {}
+/// A record of the log that says where every stream stood.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Seal {
+    /// Position of the record.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// It covers the positions below this.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Streams it covers.
+    #[prost(uint64, tag = "3")]
+    pub streams: u64,
+    /// Root over their heads, 32 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub root: ::prost::bytes::Bytes,
+}
+/// The newest seal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealResponse {
+    /// The seal.
+    #[prost(message, optional, tag = "1")]
+    pub seal: ::core::option::Option<Seal>,
+    /// A checkpoint that covers it: a signed note.
+    #[prost(string, tag = "2")]
+    pub checkpoint: ::prost::alloc::string::String,
+}
+/// Which stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompletenessRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+}
+/// Where a stream stood at a seal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamHead {
+    /// As many events as it ever had.
+    #[prost(uint64, tag = "1")]
+    pub next_revision: u64,
+    /// Position of the first one.
+    #[prost(uint64, tag = "2")]
+    pub first_position: u64,
+    /// Position of the last one.
+    #[prost(uint64, tag = "3")]
+    pub last_position: u64,
+    /// Hash of the last one's leaf, 32 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub last_leaf_hash: ::prost::bytes::Bytes,
+    /// It ended and takes no more events.
+    #[prost(bool, tag = "5")]
+    pub tombstoned: bool,
+}
+/// Where a stream stood at the last seal, and what proves it. Whoever has the stream's leaves below the seal's size knows then
+/// that none is missing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompletenessResponse {
+    /// Keyed hash of the stream's name, as its leaves have it, 32 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub stream_key: ::prost::bytes::Bytes,
+    /// Salt of the name: HMAC-SHA256(salt, name) is the key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub name_salt: ::prost::bytes::Bytes,
+    /// The seal.
+    #[prost(message, optional, tag = "3")]
+    pub seal: ::core::option::Option<Seal>,
+    /// That the seal is in the log: a C2SP tlog-proof that brings its leaf along as extra data.
+    #[prost(string, tag = "4")]
+    pub seal_proof: ::prost::alloc::string::String,
+    /// Where the stream stood.
+    #[prost(message, optional, tag = "5")]
+    pub head: ::core::option::Option<StreamHead>,
+    /// Path from the seal's root to the stream, as the document of the format has it.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub path: ::prost::bytes::Bytes,
+}
+/// Positions of events.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Positions {
+    /// In any order.
+    #[prost(uint64, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
+}
+/// Events of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamPart {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Only those below this revision; absent = all.
+    #[prost(uint64, optional, tag = "2")]
+    pub before: ::core::option::Option<u64>,
+}
+/// What is to be erased, on whose word.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseRequest {
+    /// What of them; none = data and metadata.
+    #[prost(enumeration = "ErasePart", repeated, tag = "4")]
+    pub parts: ::prost::alloc::vec::Vec<i32>,
+    /// Pseudonymous id of the request, by which a retry is recognised.
+    #[prost(string, tag = "5")]
+    pub request: ::prost::alloc::string::String,
+    /// Legal basis, as a code.
+    #[prost(string, tag = "6")]
+    pub basis: ::prost::alloc::string::String,
+    /// Who decided.
+    #[prost(string, tag = "7")]
+    pub decided_by: ::prost::alloc::string::String,
+    /// Who approved, if a second person had to.
+    #[prost(string, optional, tag = "8")]
+    pub approved_by: ::core::option::Option<::prost::alloc::string::String>,
+    /// Count only.
+    #[prost(bool, tag = "9")]
+    pub dry_run: bool,
+    #[prost(oneof = "erase_request::Target", tags = "1, 2, 3")]
+    pub target: ::core::option::Option<erase_request::Target>,
+}
+/// Nested message and enum types in `EraseRequest`.
+pub mod erase_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Target {
+        /// Single events.
+        #[prost(message, tag = "1")]
+        Events(super::Positions),
+        /// Events of a stream.
+        #[prost(message, tag = "2")]
+        Stream(super::StreamPart),
+        /// Events of a data subject, and its name with them.
+        #[prost(string, tag = "3")]
+        Subject(::prost::alloc::string::String),
+    }
+}
+/// What came of an erasure.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseResponse {
+    /// Position of the record that says so; absent if it was only counted.
+    #[prost(uint64, optional, tag = "1")]
+    pub record: ::core::option::Option<u64>,
+    /// Events it covers.
+    #[prost(uint64, tag = "2")]
+    pub events: u64,
+    /// Segments of the log that were rewritten, or would be.
+    #[prost(uint64, tag = "3")]
+    pub segments: u64,
+    /// Bytes the log is shorter.
+    #[prost(int64, tag = "4")]
+    pub bytes_freed: i64,
+    /// The request was carried out before.
+    #[prost(bool, tag = "5")]
+    pub repeated: bool,
+}
+/// How to scavenge.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScavengeRequest {
+    /// Count only.
+    #[prost(bool, tag = "1")]
+    pub dry_run: bool,
+}
+/// What came of scavenging.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScavengeResponse {
+    /// Streams something was dropped from, or would be.
+    #[prost(uint64, tag = "1")]
+    pub streams: u64,
+    /// Events whose data and metadata were dropped, or would be.
+    #[prost(uint64, tag = "2")]
+    pub events: u64,
+    /// Streams with something to drop that a legal hold covers: nothing was dropped from them.
+    #[prost(uint64, tag = "3")]
+    pub held: u64,
+    /// Segments of the log that were rewritten.
+    #[prost(uint64, tag = "4")]
+    pub segments: u64,
+    /// Bytes the log is shorter.
+    #[prost(int64, tag = "5")]
+    pub bytes_freed: i64,
+    /// There is more to drop: scavenge again.
+    #[prost(bool, tag = "6")]
+    pub more: bool,
+    /// Bytes of these data and metadata, as stored before compression.
+    #[prost(uint64, tag = "7")]
+    pub payload_bytes: u64,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldsRequest {}
+/// The legal holds there are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HoldsResponse {
+    /// The holds.
+    #[prost(message, repeated, tag = "1")]
+    pub holds: ::prost::alloc::vec::Vec<Hold>,
+}
+/// A legal hold. Names of streams and subjects stand as keyed hashes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Why, as a code or reference.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who decided.
+    #[prost(string, tag = "6")]
+    pub decided_by: ::prost::alloc::string::String,
+    #[prost(oneof = "hold::On", tags = "2, 3, 4")]
+    pub on: ::core::option::Option<hold::On>,
+}
+/// Nested message and enum types in `Hold`.
+pub mod hold {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum On {
+        /// Keyed hash of a stream's name, 32 bytes.
+        #[prost(bytes, tag = "2")]
+        StreamKey(::prost::bytes::Bytes),
+        /// A category.
+        #[prost(string, tag = "3")]
+        Category(::prost::alloc::string::String),
+        /// Keyed hash of a data subject's name, 32 bytes.
+        #[prost(bytes, tag = "4")]
+        SubjectKey(::prost::bytes::Bytes),
+    }
+}
+/// A legal hold that is to begin.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginHoldRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Why, as a code or reference.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who decided.
+    #[prost(string, tag = "6")]
+    pub decided_by: ::prost::alloc::string::String,
+    #[prost(oneof = "begin_hold_request::On", tags = "2, 3, 4")]
+    pub on: ::core::option::Option<begin_hold_request::On>,
+}
+/// Nested message and enum types in `BeginHoldRequest`.
+pub mod begin_hold_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum On {
+        /// A stream.
+        #[prost(string, tag = "2")]
+        Stream(::prost::alloc::string::String),
+        /// The streams of a category.
+        #[prost(string, tag = "3")]
+        Category(::prost::alloc::string::String),
+        /// The events of a data subject.
+        #[prost(string, tag = "4")]
+        Subject(::prost::alloc::string::String),
+    }
+}
+/// Which hold is to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndHoldRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Why, as a code or reference.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who decided.
+    #[prost(string, tag = "3")]
+    pub decided_by: ::prost::alloc::string::String,
+}
+/// A hold that began or ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldResponse {
+    /// Position of the record that says so.
+    #[prost(uint64, tag = "1")]
+    pub record: u64,
+}
+/// What to verify, and against whose word; nothing set = everything.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyRequest {
+    /// First position; absent = the beginning.
+    #[prost(uint64, optional, tag = "1")]
+    pub from: ::core::option::Option<u64>,
+    /// Position to stop before; absent = the end.
+    #[prost(uint64, optional, tag = "2")]
+    pub to: ::core::option::Option<u64>,
+    /// Checkpoints from elsewhere that the log has to agree with: signed notes.
+    #[prost(string, repeated, tag = "3")]
+    pub checkpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Keys to check signatures with, instead of those of the log.
+    #[prost(string, repeated, tag = "4")]
+    pub vkeys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Events under no checkpoint are a finding.
+    #[prost(bool, tag = "5")]
+    pub strict: bool,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerificationRequest {}
+/// How verification stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerificationResponse {
+    /// The one that runs; absent if none does.
+    #[prost(message, optional, tag = "1")]
+    pub running: ::core::option::Option<RunningVerification>,
+    /// The last one since the server started; absent if there was none.
+    #[prost(message, optional, tag = "2")]
+    pub last: ::core::option::Option<EndedVerification>,
+}
+/// A verification that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunningVerification {
+    /// When it began, in microseconds.
+    #[prost(int64, tag = "1")]
+    pub begun_at: i64,
+    /// Everything below was checked.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Position to stop before, where that is known.
+    #[prost(uint64, optional, tag = "3")]
+    pub to: ::core::option::Option<u64>,
+    /// Bytes of the log that were read.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Bytes of the log there are.
+    #[prost(uint64, tag = "5")]
+    pub bytes_total: u64,
+    /// Findings so far.
+    #[prost(uint64, tag = "6")]
+    pub findings: u64,
+}
+/// A verification that ended.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndedVerification {
+    /// When it began, in microseconds.
+    #[prost(int64, tag = "1")]
+    pub begun_at: i64,
+    /// When it ended, in microseconds.
+    #[prost(int64, tag = "2")]
+    pub ended_at: i64,
+    #[prost(oneof = "ended_verification::Outcome", tags = "3, 4")]
+    pub outcome: ::core::option::Option<ended_verification::Outcome>,
+}
+/// Nested message and enum types in `EndedVerification`.
+pub mod ended_verification {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        /// The report as JSON, as `graven verify` prints it. `first` in it is the finding that counts, absent if nothing is wrong.
+        #[prost(bytes, tag = "3")]
+        Report(::prost::bytes::Bytes),
+        /// Why it did not come to its end.
+        #[prost(message, tag = "4")]
+        Error(super::Error),
+    }
+}
 /// What the schema check at append time said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1186,6 +1539,39 @@ impl NodeRole {
             "NODE_ROLE_FOLLOWER" => Some(Self::Follower),
             "NODE_ROLE_WRITER" => Some(Self::Writer),
             "NODE_ROLE_STEPPED_DOWN" => Some(Self::SteppedDown),
+            _ => None,
+        }
+    }
+}
+/// A part of an event that can be destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ErasePart {
+    /// The payload.
+    Data = 0,
+    /// The metadata.
+    Metadata = 1,
+    /// The name of the data subject; goes with `subject`, asked for or not.
+    Subject = 2,
+}
+impl ErasePart {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Data => "ERASE_PART_DATA",
+            Self::Metadata => "ERASE_PART_METADATA",
+            Self::Subject => "ERASE_PART_SUBJECT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ERASE_PART_DATA" => Some(Self::Data),
+            "ERASE_PART_METADATA" => Some(Self::Metadata),
+            "ERASE_PART_SUBJECT" => Some(Self::Subject),
             _ => None,
         }
     }
@@ -1785,6 +2171,218 @@ pub mod event_store_client {
             );
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Leaf"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Writes the root over the heads of all streams into the log, and signs a checkpoint that covers it. If nothing came since
+        /// the last seal, the answer is that one.
+        pub async fn seal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SealRequest>,
+        ) -> std::result::Result<tonic::Response<super::SealResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Seal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Seal"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Where a stream stood at the last seal, and what proves it.
+        pub async fn completeness(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompletenessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompletenessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Completeness",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Completeness"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Destroys data and metadata of events, or everything of a data subject, after the log has said so. The same request again
+        /// is answered with what came of the first.
+        pub async fn erase(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EraseRequest>,
+        ) -> std::result::Result<tonic::Response<super::EraseResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Erase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Erase"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Drops data and metadata of events that no reader of their stream can see any more, after the log has said so.
+        pub async fn scavenge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ScavengeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ScavengeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Scavenge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Scavenge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The legal holds there are: what they cover is neither erased nor dropped.
+        pub async fn holds(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HoldsRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Holds",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Holds"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins a legal hold.
+        pub async fn begin_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BeginHoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/BeginHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "BeginHold"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a legal hold.
+        pub async fn end_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndHoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/EndHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "EndHold"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to read everything below the head as it is now, to hash it again, and to compare it with all that was stored and
+        /// signed. The answer comes at once; `Verification` tells the rest. One runs at a time, and ends when the server stops.
+        pub async fn verify(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerificationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Verify",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Verify"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How far the verification is that runs, and what the last one came to.
+        pub async fn verification(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerificationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerificationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Verification",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Verification"));
             self.inner.unary(req, path, codec).await
         }
     }

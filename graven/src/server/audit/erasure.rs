@@ -10,29 +10,32 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use graven_engine::audit::{ErasureRequest, ErasureTarget, HoldOn, Part, ScavengeOptions};
+use graven_engine::audit::{
+    ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, Part, ScavengeOptions, ScavengeReport,
+};
 use graven_model::{Code, Error, Position, Result, Revision, StreamName};
 use graven_proof::control::{Hold, HoldScope, hex};
 use serde::Deserialize;
 use std::sync::Arc;
 
-#[derive(Deserialize)]
+/// What is to be erased, as it was asked for over the network.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EraseWish {
-    positions: Option<Vec<u64>>,
-    stream: Option<String>,
-    before: Option<u64>,
-    subject: Option<String>,
-    parts: Option<Vec<Part>>,
+pub(in crate::server) struct EraseWish {
+    pub(in crate::server) positions: Option<Vec<u64>>,
+    pub(in crate::server) stream: Option<String>,
+    pub(in crate::server) before: Option<u64>,
+    pub(in crate::server) subject: Option<String>,
+    pub(in crate::server) parts: Option<Vec<Part>>,
     #[serde(default)]
-    request: String,
+    pub(in crate::server) request: String,
     #[serde(default)]
-    basis: String,
+    pub(in crate::server) basis: String,
     #[serde(default)]
-    decided_by: String,
-    approved_by: Option<String>,
+    pub(in crate::server) decided_by: String,
+    pub(in crate::server) approved_by: Option<String>,
     #[serde(default)]
-    dry_run: bool,
+    pub(in crate::server) dry_run: bool,
 }
 
 impl EraseWish {
@@ -66,6 +69,61 @@ impl EraseWish {
     }
 }
 
+/// What acts on the store, whichever way it is asked for.
+impl App {
+    /// Erases, or only counts.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] unless it says once which events are meant; those of [`graven_engine::Store::erase`].
+    pub(in crate::server) async fn erase(self: &Arc<Self>, asked: EraseWish) -> Result<ErasureOutcome> {
+        let (request, dry_run) = asked.request()?;
+        let app = self.clone();
+        blocking(move || app.store.erase(&request, dry_run)).await
+    }
+
+    /// Drops what nobody sees, or only counts it.
+    ///
+    /// # Errors
+    /// Those of [`graven_engine::Store::scavenge`].
+    pub(in crate::server) async fn scavenge(self: &Arc<Self>, dry_run: bool) -> Result<ScavengeReport> {
+        let app = self.clone();
+        blocking(move || app.store.scavenge(ScavengeOptions { dry_run })).await
+    }
+
+    /// Begins a legal hold.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] unless it says once what is held; those of [`graven_engine::Store::begin_hold`].
+    pub(in crate::server) async fn begin_hold(self: &Arc<Self>, asked: HoldWish) -> Result<Position> {
+        let on = match (asked.stream, asked.category, asked.subject) {
+            (Some(name), None, None) => HoldOn::Stream(StreamName::new(name)?),
+            (None, Some(category), None) => HoldOn::Category(category),
+            (None, None, Some(subject)) => HoldOn::Subject(subject),
+            _ => {
+                return Err(Error::new(Code::BadRequest, "it is not said once what is held")
+                    .expected("one of stream, category, subject"));
+            }
+        };
+        let (id, reason, decided_by) = (asked.id, asked.reason, asked.decided_by);
+        let app = self.clone();
+        blocking(move || app.store.begin_hold(&id, &on, &reason, &decided_by)).await
+    }
+
+    /// Ends a legal hold.
+    ///
+    /// # Errors
+    /// Those of [`graven_engine::Store::end_hold`].
+    pub(in crate::server) async fn end_hold(
+        self: &Arc<Self>,
+        id: String,
+        reason: String,
+        decided_by: String,
+    ) -> Result<Position> {
+        let app = self.clone();
+        blocking(move || app.store.end_hold(&id, &reason, &decided_by)).await
+    }
+}
+
 /// Erase
 ///
 /// Destroys data and metadata of events, or everything of a data subject: first the log says so, in a record under a checkpoint, then the
@@ -84,9 +142,7 @@ pub(in crate::server) async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let (request, dry_run) = wish::<EraseWish>(&app, query.as_deref(), &headers, body).await?.request()?;
-    let with_store = app.clone();
-    let outcome = blocking(move || with_store.store.erase(&request, dry_run)).await?;
+    let outcome = app.erase(wish(&app, query.as_deref(), &headers, body).await?).await?;
     Ok(Json(shapes::AuditErased {
         record: outcome.record.map(|position| position.0),
         events: outcome.events,
@@ -120,8 +176,7 @@ pub(in crate::server) async fn scavenge(
     body: Body,
 ) -> Answer {
     let ScavengeWish { dry_run } = wish(&app, query.as_deref(), &headers, body).await?;
-    let with_store = app.clone();
-    let report = blocking(move || with_store.store.scavenge(ScavengeOptions { dry_run })).await?;
+    let report = app.scavenge(dry_run).await?;
     Ok(Json(shapes::AuditScavenged {
         streams: report.streams,
         events: report.events,
@@ -160,17 +215,18 @@ fn shown(hold: &Hold) -> shapes::AuditHold {
     }
 }
 
-#[derive(Deserialize)]
+/// A legal hold, as it was asked for over the network.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HoldWish {
-    id: String,
-    stream: Option<String>,
-    category: Option<String>,
-    subject: Option<String>,
+pub(in crate::server) struct HoldWish {
+    pub(in crate::server) id: String,
+    pub(in crate::server) stream: Option<String>,
+    pub(in crate::server) category: Option<String>,
+    pub(in crate::server) subject: Option<String>,
     #[serde(default)]
-    reason: String,
+    pub(in crate::server) reason: String,
     #[serde(default)]
-    decided_by: String,
+    pub(in crate::server) decided_by: String,
 }
 
 /// Begin a hold
@@ -189,20 +245,7 @@ pub(in crate::server) async fn hold(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let asked: HoldWish = wish(&app, query.as_deref(), &headers, body).await?;
-    let on = match (asked.stream, asked.category, asked.subject) {
-        (Some(name), None, None) => HoldOn::Stream(StreamName::new(name)?),
-        (None, Some(category), None) => HoldOn::Category(category),
-        (None, None, Some(subject)) => HoldOn::Subject(subject),
-        _ => {
-            return Err(Error::new(Code::BadRequest, "it is not said once what is held")
-                .expected("one of stream, category, subject")
-                .into());
-        }
-    };
-    let (id, reason, decided_by) = (asked.id, asked.reason, asked.decided_by);
-    let with_store = app.clone();
-    let position = blocking(move || with_store.store.begin_hold(&id, &on, &reason, &decided_by)).await?;
+    let position = app.begin_hold(wish(&app, query.as_deref(), &headers, body).await?).await?;
     Ok((StatusCode::CREATED, Json(shapes::AuditRecord { position: position.0 })).into_response())
 }
 
@@ -234,7 +277,6 @@ pub(in crate::server) async fn end_hold(
 ) -> Answer {
     let EndWish { reason, decided_by } = wish(&app, query.as_deref(), &headers, body).await?;
     let id = path.text("hold")?.to_owned();
-    let with_store = app.clone();
-    let position = blocking(move || with_store.store.end_hold(&id, &reason, &decided_by)).await?;
+    let position = app.end_hold(id, reason, decided_by).await?;
     Ok(Json(shapes::AuditRecord { position: position.0 }).into_response())
 }

@@ -11,8 +11,11 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use graven_engine::audit::Sealed;
+use graven_engine::audit::{Completeness, Sealed};
+use graven_model::{Result, StreamName};
+use graven_proof::checkpoint::SignedCheckpoint;
 use graven_proof::control::hex;
+use graven_proof::tlog_proof::TlogProof;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -37,12 +40,39 @@ pub(in crate::server) async fn seal(
     body: Body,
 ) -> Answer {
     let SealBody {} = wish(&app, query.as_deref(), &headers, body).await?;
-    let sealed = app.sign(|trail| {
-        let seal = trail.seal()?;
-        let checkpoint = trail.checkpoint(behind(seal.position)?)?;
-        Ok(shapes::AuditSealed { seal: shown(&seal), checkpoint: checkpoint.to_string() })
-    });
-    Ok(Json(sealed.await?).into_response())
+    let (seal, checkpoint) = app.seal().await?;
+    Ok(Json(shapes::AuditSealed { seal: shown(&seal), checkpoint: checkpoint.to_string() }).into_response())
+}
+
+impl App {
+    /// Seals, and has a checkpoint that covers the seal.
+    ///
+    /// # Errors
+    /// Those of [`graven_engine::audit::Trail::seal`] and of signing.
+    pub(in crate::server) async fn seal(self: &Arc<Self>) -> Result<(Sealed, SignedCheckpoint)> {
+        let sealed = self.sign(|trail| {
+            let seal = trail.seal()?;
+            let checkpoint = trail.checkpoint(behind(seal.position)?)?;
+            Ok((seal, checkpoint))
+        });
+        sealed.await
+    }
+
+    /// Where a stream stood at the last seal, what proves it, and that the seal is in the log.
+    ///
+    /// # Errors
+    /// Those of [`graven_engine::audit::Trail::completeness`] and of signing.
+    pub(in crate::server) async fn completeness(
+        self: &Arc<Self>,
+        stream: StreamName,
+    ) -> Result<(Completeness, TlogProof)> {
+        let proven = self.sign(move |trail| {
+            let whole = trail.completeness(&stream)?;
+            let proof = make_proof(trail, whole.seal.position, None, true)?;
+            Ok((whole, proof))
+        });
+        proven.await
+    }
 }
 
 /// A seal as it is shown.
@@ -72,24 +102,21 @@ pub(in crate::server) async fn completeness(
 ) -> Answer {
     QueryParams::parse(query.as_deref())?.finish()?;
     let stream = path.stream()?;
-    let proven = app.sign(move |trail| {
-        let whole = trail.completeness(&stream)?;
-        let proof = make_proof(trail, whole.seal.position, None, true)?;
-        Ok(shapes::AuditCompleteness {
-            stream: stream.as_str().to_owned(),
-            stream_key: hex::encode(&whole.stream_key),
-            name_salt: base64(&whole.name_salt),
-            seal: shown(&whole.seal),
-            seal_proof: proof.to_string(),
-            head: whole.head.map(|head| shapes::AuditStreamHead {
-                next_revision: head.next_version,
-                first_position: head.first_position,
-                last_position: head.last_position,
-                last_leaf_hash: hex::encode(&head.head),
-                tombstoned: head.tombstoned,
-            }),
-            path: base64(&whole.proof.encode()),
-        })
-    });
-    Ok(Json(proven.await?).into_response())
+    let (whole, proof) = app.completeness(stream.clone()).await?;
+    Ok(Json(shapes::AuditCompleteness {
+        stream: stream.as_str().to_owned(),
+        stream_key: hex::encode(&whole.stream_key),
+        name_salt: base64(&whole.name_salt),
+        seal: shown(&whole.seal),
+        seal_proof: proof.to_string(),
+        head: whole.head.map(|head| shapes::AuditStreamHead {
+            next_revision: head.next_version,
+            first_position: head.first_position,
+            last_position: head.last_position,
+            last_leaf_hash: hex::encode(&head.head),
+            tombstoned: head.tombstoned,
+        }),
+        path: base64(&whole.proof.encode()),
+    })
+    .into_response())
 }

@@ -25,23 +25,33 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Default)]
 pub(in crate::server) struct Verification(Mutex<Standing>);
 
-#[derive(Default)]
-struct Standing {
-    running: Option<Running>,
-    last: Option<Ended>,
+/// Where it stands.
+#[derive(Clone, Default)]
+pub(in crate::server) struct Standing {
+    /// The one that runs.
+    pub(in crate::server) running: Option<Running>,
+    /// The last one since the server started.
+    pub(in crate::server) last: Option<Ended>,
 }
 
+/// A verification that runs.
 #[derive(Clone)]
-struct Running {
-    begun: Timestamp,
-    progress: Option<VerifyProgress>,
+pub(in crate::server) struct Running {
+    /// When it began.
+    pub(in crate::server) begun: Timestamp,
+    /// How far it is, once it says so.
+    pub(in crate::server) progress: Option<VerifyProgress>,
 }
 
+/// A verification that ended.
 #[derive(Clone)]
-struct Ended {
-    begun: Timestamp,
-    ended: Timestamp,
-    outcome: Result<Arc<Report>>,
+pub(in crate::server) struct Ended {
+    /// When it began.
+    pub(in crate::server) begun: Timestamp,
+    /// When it ended.
+    pub(in crate::server) ended: Timestamp,
+    /// What it found, or why it did not come to its end.
+    pub(in crate::server) outcome: Result<Arc<Report>>,
 }
 
 impl Verification {
@@ -49,11 +59,15 @@ impl Verification {
         self.0.lock().expect("nothing panics while it holds how far the verification is")
     }
 
+    /// Where it stands.
+    pub(in crate::server) fn standing(&self) -> Standing {
+        self.lock().clone()
+    }
+
     /// Where it stands, as it is shown.
     pub(super) fn shown(&self) -> shapes::AuditVerification {
-        let standing = self.lock();
-        let last = standing.last.clone();
-        let running = standing.running.as_ref().map(|running| {
+        let Standing { running, last } = self.standing();
+        let running = running.map(|running| {
             let progress = running.progress.as_ref();
             shapes::AuditVerificationRunning {
                 begun_at: running.begun.to_string(),
@@ -64,7 +78,6 @@ impl Verification {
                 findings: progress.map_or(0, |progress| progress.findings),
             }
         });
-        drop(standing);
         let last = last.map(|last| {
             let (report, error) = match last.outcome {
                 Ok(report) => (serde_json::to_value(&*report).ok(), None),
@@ -84,18 +97,18 @@ impl Verification {
 /// What is verified, and against whose word.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
-    from: Option<u64>,
-    to: Option<u64>,
+pub(in crate::server) struct VerifyWish {
+    pub(in crate::server) from: Option<u64>,
+    pub(in crate::server) to: Option<u64>,
     #[serde(default)]
-    checkpoints: Vec<String>,
+    pub(in crate::server) checkpoints: Vec<String>,
     #[serde(default)]
-    vkeys: Vec<String>,
+    pub(in crate::server) vkeys: Vec<String>,
     #[serde(default)]
-    strict: bool,
+    pub(in crate::server) strict: bool,
 }
 
-impl Wish {
+impl VerifyWish {
     fn options(self) -> Result<VerifyOptions> {
         let wrong = |what: String| Error::new(Code::BadRequest, what);
         for (name, length) in [("checkpoints", self.checkpoints.len()), ("vkeys", self.vkeys.len())] {
@@ -142,8 +155,7 @@ pub(in crate::server) async fn begin(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let options = wish::<Wish>(&app, query.as_deref(), &headers, body).await?.options()?;
-    start(&app, options)?;
+    start(&app, wish(&app, query.as_deref(), &headers, body).await?)?;
     Ok((StatusCode::ACCEPTED, Json(app.verification.shown())).into_response())
 }
 
@@ -157,7 +169,12 @@ pub(in crate::server) async fn progress(State(app): State<Arc<App>>, RawQuery(qu
     Ok(Json(app.verification.shown()).into_response())
 }
 
-fn start(app: &Arc<App>, options: VerifyOptions) -> Result<()> {
+/// Begins a verification.
+///
+/// # Errors
+/// [`Code::BadRequest`] for a wish that does not read; [`Code::VerificationRunning`].
+pub(in crate::server) fn start(app: &Arc<App>, asked: VerifyWish) -> Result<()> {
+    let options = asked.options()?;
     let now = {
         let clock = app.env.clock.clone();
         move || Timestamp::from_micros(clock.now_us())

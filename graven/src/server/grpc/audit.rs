@@ -1,5 +1,6 @@
-//! Calls about the audit trail.
+//! Calls about the audit trail: what is signed and proven here, what is done to the log in [`acts`].
 
+use super::acts;
 use super::answer::{message, whole};
 use super::message::Messages;
 use crate::server::App;
@@ -48,7 +49,7 @@ pub(super) async fn answer(method: &str, app: Arc<App>, body: Body) -> Result<Re
             let leaf = app.trail(move |trail| trail.leaf(position)).await?;
             message(&wire::LeafResponse { leaf: leaf.into() })
         }
-        _ => return Err(Error::new(Code::NotFound, "there is no such method")),
+        method => return acts::answer(method, app, body).await,
     };
     Ok(whole(bytes))
 }

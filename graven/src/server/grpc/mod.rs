@@ -5,6 +5,7 @@
 //! room is taken before a message is read, a session is driven by the task of its own HTTP/2 stream, and stored frames
 //! go out without a copy. Health and reflection are tonic's.
 
+mod acts;
 mod answer;
 mod audit;
 mod deadline;
@@ -124,7 +125,7 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Every method of the service, as a path.
-const ROUTES: [&str; 22] = [
+const ROUTES: [&str; 31] = [
     "/graven.v1.EventStore/Append",
     "/graven.v1.EventStore/AppendSession",
     "/graven.v1.EventStore/Read",
@@ -147,6 +148,15 @@ const ROUTES: [&str; 22] = [
     "/graven.v1.EventStore/Inclusion",
     "/graven.v1.EventStore/Consistency",
     "/graven.v1.EventStore/Leaf",
+    "/graven.v1.EventStore/Seal",
+    "/graven.v1.EventStore/Completeness",
+    "/graven.v1.EventStore/Erase",
+    "/graven.v1.EventStore/Scavenge",
+    "/graven.v1.EventStore/Holds",
+    "/graven.v1.EventStore/BeginHold",
+    "/graven.v1.EventStore/EndHold",
+    "/graven.v1.EventStore/Verify",
+    "/graven.v1.EventStore/Verification",
 ];
 
 #[cfg(test)]
