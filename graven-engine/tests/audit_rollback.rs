@@ -96,6 +96,23 @@ fn what_a_rollback_loses_is_said_beforehand_and_nothing_is_changed_by_it() {
 }
 
 #[test]
+fn a_log_that_went_another_way_than_what_was_signed_can_be_declared_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, data) = yesterday(dir.path(), false);
+    // Without the mark yesterday's copy goes on, as a log that is longer than today's and another one.
+    let no_mark = Options { high_water: Some(dir.path().join("no mark")), ..options.clone() };
+    let store = Store::open(&data, no_mark).unwrap();
+    append(&store, 100, 10);
+    store.close().unwrap();
+    assert_eq!(Store::open(&data, options.clone()).err().unwrap().code, Code::InconsistentHistory);
+    let Loss { log, lost, .. } = survey_rollback(&data, &options, None).unwrap();
+    assert_eq!((log.size, lost.size), (20, 15));
+    let done = declare_rollback(&data, &options, None).unwrap();
+    assert_eq!(done.lost.unverified_head(), lost);
+    Store::open(&data, options).unwrap();
+}
+
+#[test]
 fn nothing_is_put_aside_without_the_root_key_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let (options, data) = yesterday(dir.path(), false);

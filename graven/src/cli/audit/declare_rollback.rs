@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
 fn announced(loss: &Loss) -> String {
     let or_none = |head: &Option<TreeHead>| head.as_ref().map_or("none".to_owned(), shown);
     let what = match loss.lost.size.saturating_sub(loss.log.size) {
-        0 => "the log is as long as what was signed, and is another one".to_owned(),
+        0 => "the log is at least as long as what was signed, and another one".to_owned(),
         events => format!("at least {} events that were signed are not in the log", show_count(events)),
     };
     format!(
