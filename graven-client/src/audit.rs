@@ -2,12 +2,14 @@
 //! client notices a history that was rewritten.
 
 mod acts;
+mod keys;
 mod pin;
 
 pub use acts::{
     Completeness, EndedVerification, ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn,
     RunningVerification, ScavengeReport, Seal, Verification, VerifyOptions,
 };
+pub use keys::LogKey;
 pub use pin::Pin;
 
 use crate::client::{Client, Repeat};

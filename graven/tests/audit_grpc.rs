@@ -252,3 +252,37 @@ fn a_verification_begins_and_its_report_is_there_when_it_ended() {
         }
     });
 }
+
+#[test]
+fn keys_are_rotated_retired_and_revoked_and_a_pin_follows() {
+    let server = start();
+    run(async {
+        let client = Client::connect(server.url()).await.unwrap();
+        append(&client, "a-1", 1, None).await;
+        let older = client.checkpoint_at_least(1).await.unwrap();
+        let first = client.keys().await.unwrap();
+        assert!(first.len() == 1 && first[0].signs && first[0].added_at.is_none());
+        let first = first[0].vkey.clone();
+        let policy = Policy::operator_alone(vec![first.clone()]).unwrap();
+        let pin = Some(Pin::at(policy, older));
+        let pinned = Options { pin, ..Options::default() }.connect(server.url()).await.unwrap();
+
+        let rotated = client.rotate_keys(true, None).await.unwrap();
+        assert!(rotated.len() == 2 && rotated.iter().all(|key| key.signs), "{rotated:?}");
+        let added = client.event_at(rotated[1].added_at.unwrap()).await.unwrap();
+        assert_eq!(added.stream.as_str(), "$audit");
+        let last = append(&client, "a-1", 2, None).await;
+        pinned.checkpoint_at_least(last.0 + 1).await.expect("both sign");
+        let retired = client.retire_key(first.id(), None).await.unwrap();
+        assert!(!retired[0].signs && retired[0].valid_until.is_some() && retired[1].signs, "{retired:?}");
+        assert!(client.retire_key(first.id(), None).await.is_err(), "it does not sign any more");
+        let revoked = client.revoke_key(first.id(), 1, None).await.unwrap();
+        assert_eq!(revoked[0].last_good, Some(1));
+        assert_eq!(client.keys().await.unwrap(), revoked);
+        assert_eq!(code(client.revoke_key(first.id(), 100_000, None).await), Some(Code::SizeNotReached));
+        assert_eq!(code(client.rotate_keys(false, Some("no key")).await), Some(Code::BadRequest));
+        let unnamed = wire::RetireKeyRequest { key: "xyz".into(), root_key: None };
+        assert_eq!(refused(service(&server).retire_key(unnamed).await), Some(Code::BadRequest));
+        assert_eq!(client.keys().await.unwrap(), revoked, "what was refused changed nothing");
+    });
+}

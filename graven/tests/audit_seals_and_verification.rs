@@ -220,6 +220,13 @@ fn one_verification_runs_at_a_time_and_ends_with_the_server() {
     assert!(begun["running"].is_object(), "{begun}");
     let second = client.post("/audit/verify", &json!({})).problem(409, "GRV-1792");
     assert_eq!(second["retryable"], true);
+    support::run(async {
+        // The client does not wait for it either.
+        let client = graven_client::Client::connect(server.url()).await.unwrap();
+        let third = client.verify(&graven_client::audit::VerifyOptions::default()).await;
+        assert_eq!(third.unwrap_err().code, graven_client::model::Code::VerificationRunning);
+        assert_eq!(client.counters().retries, 0);
+    });
     failed(&server, &["audit", "verify"], 6, &["GRV-1792"]);
     assert!(server.stop().success());
 }

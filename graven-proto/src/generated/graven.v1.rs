@@ -904,6 +904,71 @@ pub struct LeafResponse {
 }
 /// Nothing to say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeysRequest {}
+/// The keys of the log, the first one first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeysResponse {
+    /// The keys.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<LogKey>,
+}
+/// A key, and what the log says of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogKey {
+    /// The verifier key, as text of C2SP signed-note.
+    #[prost(string, tag = "1")]
+    pub vkey: ::prost::alloc::string::String,
+    /// Position of the record that added it; absent for the log's first key.
+    #[prost(uint64, optional, tag = "2")]
+    pub added_at: ::core::option::Option<u64>,
+    /// Smallest size it signs.
+    #[prost(uint64, tag = "3")]
+    pub valid_from: u64,
+    /// Largest size it signs, if it was retired.
+    #[prost(uint64, optional, tag = "4")]
+    pub valid_until: ::core::option::Option<u64>,
+    /// Largest size it is believed for, if it was revoked.
+    #[prost(uint64, optional, tag = "5")]
+    pub last_good: ::core::option::Option<u64>,
+    /// It signs.
+    #[prost(bool, tag = "6")]
+    pub signs: bool,
+}
+/// How to rotate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateKeysRequest {
+    /// The keys before go on signing beside the new one, until they are retired.
+    #[prost(bool, tag = "1")]
+    pub overlap: bool,
+    /// The log's root key, secret, if its public half lies among the keys.
+    #[prost(string, optional, tag = "2")]
+    pub root_key: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A key that is to sign nothing more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetireKeyRequest {
+    /// Its id, eight hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// As for a rotation.
+    #[prost(string, optional, tag = "2")]
+    pub root_key: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A key that others know.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeKeyRequest {
+    /// Its id, eight hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The largest size somebody outside vouches for.
+    #[prost(uint64, tag = "2")]
+    pub last_good: u64,
+    /// As for a rotation.
+    #[prost(string, optional, tag = "3")]
+    pub root_key: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SealRequest {}
 /// A record of the log that says where every stream stood.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2171,6 +2236,93 @@ pub mod event_store_client {
             );
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Leaf"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The keys that sign checkpoints, or signed them once, with the sizes each is valid for.
+        pub async fn keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::KeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Keys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("graven.v1.EventStore", "Keys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a new key, which the keys in force authorise in the log, and signs with it from now on.
+        pub async fn rotate_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/RotateKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "RotateKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A key signs nothing more, and its private half is destroyed. What it signed stays good.
+        pub async fn retire_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetireKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/RetireKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "RetireKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Others know a key: what it signs above a size is not believed.
+        pub async fn revoke_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/RevokeKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "RevokeKey"));
             self.inner.unary(req, path, codec).await
         }
         /// Writes the root over the heads of all streams into the log, and signs a checkpoint that covers it. If nothing came since

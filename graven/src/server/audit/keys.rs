@@ -29,17 +29,80 @@ pub(in crate::server) async fn keys(
 ) -> Answer {
     QueryParams::parse(query.as_deref())?.finish()?;
     if wants_json(&headers) {
-        return Ok(Json(app.trail(history).await?).into_response());
+        return Ok(Json(listed(&app.trail(history).await?)).into_response());
     }
     let keys = app.trail(|trail| trail.verifier_keys()).await?;
     let lines: String = keys.iter().map(|key| format!("{key}\n")).collect();
     Ok(([TEXT], lines).into_response())
 }
 
-fn history(trail: &Trail) -> Result<shapes::AuditKeys> {
+/// The keys of the log, with what it says of them.
+///
+/// # Errors
+/// Those of [`Trail::key_history`].
+pub(in crate::server) fn history(trail: &Trail) -> Result<Vec<LogKey>> {
     // Makes the first one if there is none yet.
     trail.verifier_keys()?;
-    Ok(shapes::AuditKeys { keys: trail.key_history()?.iter().map(shown).collect() })
+    trail.key_history()
+}
+
+/// Changes of keys; each gives the keys there are then.
+impl App {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for a root key that does not read; those of [`Trail::rotate`].
+    pub(in crate::server) async fn rotate_keys(
+        self: &Arc<Self>,
+        overlap: bool,
+        root_key: Option<String>,
+    ) -> Result<Vec<LogKey>> {
+        let root = root_of(root_key)?;
+        let keys = self.sign(move |trail| {
+            trail.rotate(overlap, root.as_ref())?;
+            history(trail)
+        });
+        keys.await
+    }
+
+    /// Has a key sign nothing more.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for an id or root key that does not read; those of [`Trail::retire`].
+    pub(in crate::server) async fn retire_key(
+        self: &Arc<Self>,
+        key: &str,
+        root_key: Option<String>,
+    ) -> Result<Vec<LogKey>> {
+        let (key, root) = (id_of(key)?, root_of(root_key)?);
+        let keys = self.sign(move |trail| {
+            trail.retire(key, root.as_ref())?;
+            history(trail)
+        });
+        keys.await
+    }
+
+    /// Has a key believed up to a size only.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for an id or root key that does not read; those of [`Trail::revoke`].
+    pub(in crate::server) async fn revoke_key(
+        self: &Arc<Self>,
+        key: &str,
+        last_good: u64,
+        root_key: Option<String>,
+    ) -> Result<Vec<LogKey>> {
+        let (key, root) = (id_of(key)?, root_of(root_key)?);
+        let keys = self.sign(move |trail| {
+            trail.revoke(key, last_good, root.as_ref())?;
+            history(trail)
+        });
+        keys.await
+    }
+}
+
+fn listed(keys: &[LogKey]) -> shapes::AuditKeys {
+    shapes::AuditKeys { keys: keys.iter().map(shown).collect() }
 }
 
 fn shown(key: &LogKey) -> shapes::AuditKey {
@@ -78,12 +141,7 @@ pub(in crate::server) async fn rotate(
     body: Body,
 ) -> Answer {
     let RotateWish { overlap, root_key } = wish(&app, query.as_deref(), &headers, body).await?;
-    let root = root_of(root_key)?;
-    let keys = app.sign(move |trail| {
-        trail.rotate(overlap, root.as_ref())?;
-        history(trail)
-    });
-    Ok(Json(keys.await?).into_response())
+    Ok(Json(listed(&app.rotate_keys(overlap, root_key).await?)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -110,12 +168,7 @@ pub(in crate::server) async fn retire(
     body: Body,
 ) -> Answer {
     let RetireWish { key, root_key } = wish(&app, query.as_deref(), &headers, body).await?;
-    let (key, root) = (id_of(&key)?, root_of(root_key)?);
-    let keys = app.sign(move |trail| {
-        trail.retire(key, root.as_ref())?;
-        history(trail)
-    });
-    Ok(Json(keys.await?).into_response())
+    Ok(Json(listed(&app.retire_key(&key, root_key).await?)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -143,12 +196,7 @@ pub(in crate::server) async fn revoke(
     body: Body,
 ) -> Answer {
     let RevokeWish { key, last_good, root_key } = wish(&app, query.as_deref(), &headers, body).await?;
-    let (key, root) = (id_of(&key)?, root_of(root_key)?);
-    let keys = app.sign(move |trail| {
-        trail.revoke(key, last_good, root.as_ref())?;
-        history(trail)
-    });
-    Ok(Json(keys.await?).into_response())
+    Ok(Json(listed(&app.revoke_key(&key, last_good, root_key).await?)).into_response())
 }
 
 /// A key's id as text: eight hexadecimal digits.

@@ -1,4 +1,4 @@
-//! Calls that have something done to the log, or have it judged: seals, erasures, legal holds, verification.
+//! Calls that have something done to the log, or have it judged: keys, seals, erasures, legal holds, verification.
 //!
 //! What is done is done by `server::audit`, as for HTTP; here its words are messages.
 
@@ -6,11 +6,12 @@ use super::answer::{message, whole};
 use super::message::Messages;
 use crate::server::App;
 use crate::server::audit::erasure::{EraseWish, HoldWish};
+use crate::server::audit::keys::history;
 use crate::server::audit::verification::{self, Ended, Running, Standing, VerifyWish};
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use graven_engine::audit::{Part, Sealed};
+use graven_engine::audit::{LogKey, Part, Sealed};
 use graven_model::{Code, Error, Position, Result, StreamName};
 use graven_proof::control::{Hold, HoldScope};
 use graven_proto::wire;
@@ -22,6 +23,23 @@ use std::sync::Arc;
 /// [`Code::NotFound`] for a method that is none of these; those of the store, and of reading the message.
 pub(super) async fn answer(method: &str, app: Arc<App>, body: Body) -> Result<Response<Body>> {
     let bytes = match method {
+        "Keys" => {
+            let wire::KeysRequest {} = Messages::only(app.clone(), body).await?;
+            keys(app.trail(history).await?)
+        }
+        "RotateKeys" => {
+            let wire::RotateKeysRequest { overlap, root_key } = Messages::only(app.clone(), body).await?;
+            keys(app.rotate_keys(overlap, root_key).await?)
+        }
+        "RetireKey" => {
+            let wire::RetireKeyRequest { key, root_key } = Messages::only(app.clone(), body).await?;
+            keys(app.retire_key(&key, root_key).await?)
+        }
+        "RevokeKey" => {
+            let wire::RevokeKeyRequest { key, last_good, root_key } =
+                Messages::only(app.clone(), body).await?;
+            keys(app.revoke_key(&key, last_good, root_key).await?)
+        }
         "Seal" => {
             let wire::SealRequest {} = Messages::only(app.clone(), body).await?;
             let (sealed, checkpoint) = app.seal().await?;
@@ -80,6 +98,18 @@ pub(super) async fn answer(method: &str, app: Arc<App>, body: Body) -> Result<Re
         _ => return Err(Error::new(Code::NotFound, "there is no such method")),
     };
     Ok(whole(app.answers.hold(bytes).await))
+}
+
+fn keys(keys: Vec<LogKey>) -> Bytes {
+    let key = |key: LogKey| wire::LogKey {
+        vkey: key.vkey.to_string(),
+        added_at: key.added_at,
+        valid_from: key.valid_from,
+        valid_until: key.valid_until,
+        last_good: key.last_good,
+        signs: key.signs,
+    };
+    message(&wire::KeysResponse { keys: keys.into_iter().map(key).collect() })
 }
 
 fn seal(sealed: &Sealed) -> wire::Seal {

@@ -125,7 +125,7 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Every method of the service, as a path.
-const ROUTES: [&str; 31] = [
+const ROUTES: [&str; 35] = [
     "/graven.v1.EventStore/Append",
     "/graven.v1.EventStore/AppendSession",
     "/graven.v1.EventStore/Read",
@@ -148,6 +148,10 @@ const ROUTES: [&str; 31] = [
     "/graven.v1.EventStore/Inclusion",
     "/graven.v1.EventStore/Consistency",
     "/graven.v1.EventStore/Leaf",
+    "/graven.v1.EventStore/Keys",
+    "/graven.v1.EventStore/RotateKeys",
+    "/graven.v1.EventStore/RetireKey",
+    "/graven.v1.EventStore/RevokeKey",
     "/graven.v1.EventStore/Seal",
     "/graven.v1.EventStore/Completeness",
     "/graven.v1.EventStore/Erase",
