@@ -84,6 +84,18 @@ fn every_byte_of_the_used_part_of_the_log_that_holds_an_event_counts() {
     }
 }
 
+#[test]
+fn every_byte_of_the_head_of_a_segment_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(ORIGINAL.path(), dir.path());
+    let path = segment(dir.path());
+    for at in (0..FIRST_FRAME).step_by(23).chain(2196..2232) {
+        change(&path, at, 0x24);
+        assert!(!check(dir.path()).is_clean(), "byte {at}");
+        change(&path, at, 0x24);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
@@ -99,7 +111,8 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         copy(ORIGINAL.path(), dir.path());
         let path = dir.path().join(&names[file]);
-        let mut bytes = std::fs::read(&path).unwrap();
+        let original = std::fs::read(&path).unwrap();
+        let mut bytes = original.clone();
         let used = if file == 3 { *USED } else { bytes.len() };
         let at = at.index(used);
         let end = (at + garbage.len()).min(used);
@@ -108,6 +121,7 @@ proptest! {
         } else {
             bytes[at..end].copy_from_slice(&garbage[..end - at]);
         }
+        prop_assume!(bytes != original);
         std::fs::write(&path, bytes).unwrap();
         let report = check(dir.path());
         if file == 3 {

@@ -92,6 +92,13 @@ impl SegmentHeader {
     }
 }
 
+/// Whether what stands behind a segment's header, up to its first frame, is what is written there.
+pub(crate) fn rest_of_head_intact(block: &[u8]) -> bool {
+    let rest = block.get(USED_BYTES..).unwrap_or_default();
+    let unused = rest.get(PLACES_BYTES..).unwrap_or_default();
+    Places::decode(rest).is_some() && unused.iter().all(|byte| *byte == 0)
+}
+
 /// The table of a rewritten segment: the byte of every record, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Places {

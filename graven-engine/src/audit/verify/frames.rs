@@ -45,7 +45,9 @@ pub(super) fn segment_file(
         (cursor.position, cursor.previous) = (first, None);
     }
     let head_place = || scan::place(piece, 0);
-    match SegmentHeader::decode(input.bytes(0, segment::HEADER_BYTES as usize)?) {
+    let block = input.bytes(0, segment::HEADER_BYTES as usize)?;
+    let header = SegmentHeader::decode(block).filter(|_| segment::rest_of_head_intact(block));
+    match header {
         Some(header) if header.log_id == identity.log_id.0 && header.first == first => {
             if first == cursor.position && first > 0 {
                 checker.segment(&header, cursor.previous, &head_place);
