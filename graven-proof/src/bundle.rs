@@ -8,12 +8,10 @@
 //! needs a verifier key that came another way.
 
 mod check;
-mod erasures;
 mod layout;
 mod needs;
 
 pub use check::check;
-pub use erasures::Erasures;
 pub use layout::{
     CHECKPOINT, Completeness, ControlLine, ERASURES, EVENTS, EventLine, FORMAT, FileEntry, KEY_HISTORY, KEYS,
     MANIFEST, MANIFEST_DIGEST, Manifest, NameLine, POLICY, RANGE_PROOF, README, REPORT_HTML, REPORT_JSON,

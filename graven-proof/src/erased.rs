@@ -37,13 +37,13 @@ pub struct Erased {
 }
 
 impl Erased {
-    /// Notes what the control record at a position says. Records come in the order of the log; those about something else
-    /// say nothing here.
-    pub fn note(&mut self, record: u64, control: &Control) {
+    /// Notes what the control record at a position says. Records come in the order of the log. False if it is about
+    /// something else, and says nothing here.
+    pub fn note(&mut self, record: u64, control: &Control) -> bool {
         let (target, parts) = match control {
             Control::Erasure(erasure) => (&erasure.target, &erasure.parts),
             Control::Retention(retention) => (&retention.target, &retention.parts),
-            _ => return,
+            _ => return false,
         };
         for part in parts {
             let part = *part as usize;
@@ -60,6 +60,7 @@ impl Erased {
                 Target::Subject { subject_key } => drop(self.subjects[part].insert(*subject_key, record)),
             }
         }
+        true
     }
 
     /// The record that covers this part of an event, if one does.

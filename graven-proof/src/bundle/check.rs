@@ -10,11 +10,12 @@ mod tree;
 mod whole;
 
 use super::layout::{CHECKPOINT, ControlLine, ERASURES, POLICY, TIMESTAMP};
-use super::{Erasures, Files, Manifest, Scope};
+use super::{Files, Manifest, Scope};
 use crate::Hash;
 use crate::base64;
 use crate::checkpoint::SignedCheckpoint;
 use crate::control::Control;
+use crate::erased::Erased;
 use crate::finding::{CheckpointRef, Finding, FindingCode, Report, Trust};
 use crate::leaf::Leaf;
 use crate::merkle::TreeHead;
@@ -161,13 +162,13 @@ fn checkpoint(files: &dyn Files, manifest: &Manifest, report: &mut Report) -> Re
 }
 
 /// The records that cover what is absent.
-fn erasures(log: &Log<'_>, report: &mut Report) -> Result<Erasures, Stop> {
-    let mut erasures = Erasures::default();
+fn erasures(log: &Log<'_>, report: &mut Report) -> Result<Erased, Stop> {
+    let mut erasures = Erased::default();
     let lines = log.control_lines(ERASURES)?;
     for (position, bytes) in &lines {
         let leaf = Leaf::decode(bytes).map_err(|_| malformed(ERASURES, "leaves"))?;
         let covers =
-            Control::decode(leaf.kind, leaf.body).is_ok_and(|control| erasures.add(*position, &control));
+            Control::decode(leaf.kind, leaf.body).is_ok_and(|control| erasures.note(*position, &control));
         if !covers {
             return Err(malformed(ERASURES, "leaves of ERASURE and RETENTION records"));
         }

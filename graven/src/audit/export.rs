@@ -11,13 +11,14 @@ use graven_engine::env::Env;
 use graven_model::{Code, Error, Kind, ReadRequest, Result, Selector, StreamName, Timestamp};
 use graven_proof::Hash;
 use graven_proof::bundle::{
-    CHECKPOINT, ControlLine, ERASURES, EVENTS_PART_BYTES, Erasures, EventLine, FILES_MAX, FORMAT, FileEntry,
+    CHECKPOINT, ControlLine, ERASURES, EVENTS_PART_BYTES, EventLine, FILES_MAX, FORMAT, FileEntry,
     KEY_HISTORY, KEYS, MANIFEST, MANIFEST_DIGEST, Manifest, NameLine, POLICY, PROOFS_MAX, RANGE_PROOF,
     README, REPORT_HTML, REPORT_JSON, RangeProof, SEAL, Scope, TIMESTAMP, TileNeeds, VERIFIER,
     bundles_around, completeness_path, events_path, manifest_digest, proof_path,
 };
 use graven_proof::checkpoint::SignedCheckpoint;
 use graven_proof::control::{Control, Part, hex};
+use graven_proof::erased::Erased;
 use graven_proof::leaf::Leaf;
 use graven_proof::tiles::TilePath;
 use graven_proof::tlog_proof::TlogProof;
@@ -200,12 +201,12 @@ fn close(
 /// The records about keys and erasures below the checkpoint's size.
 struct Controls {
     keys: Vec<u64>,
-    erasures: Erasures,
+    erasures: Erased,
 }
 
 impl Controls {
     fn read(store: &Store, trail: &Trail, size: u64) -> Result<Controls> {
-        let mut controls = Controls { keys: Vec::new(), erasures: Erasures::default() };
+        let mut controls = Controls { keys: Vec::new(), erasures: Erased::default() };
         let types = ["$key", "$erasure", "$retention"].map(Into::into).to_vec();
         let mut request = ReadRequest::new(Selector::Types(types));
         loop {
@@ -222,7 +223,7 @@ impl Controls {
                             let what = format!("the record at position {position} cannot be read");
                             return Err(Error::new(Code::Corrupted, what));
                         };
-                        controls.erasures.add(position, &control);
+                        controls.erasures.note(position, &control);
                     }
                     _ => {}
                 }
@@ -372,7 +373,7 @@ impl Writer<'_> {
                 Part::Metadata => leaf.has_metadata,
                 Part::Subject => line.subject.is_some(),
             };
-            let record = self.controls.erasures.covering(leaf, part).filter(|_| there);
+            let record = self.controls.erasures.record_of(leaf, part).filter(|_| there);
             if let Some(record) = record {
                 self.used.insert(record);
             }

@@ -3,9 +3,9 @@
 use super::hex;
 use crate::Hash;
 use crate::base64;
-use crate::bundle::Erasures;
 use crate::bundle::layout::{EventLine, NameLine, unhex};
 use crate::control::Part;
+use crate::erased::Erased;
 use crate::finding::{Finding, FindingCode, Report};
 use crate::leaf::{Leaf, metadata_commitment, name_key, payload_commitment};
 
@@ -13,7 +13,7 @@ use crate::leaf::{Leaf, metadata_commitment, name_key, payload_commitment};
 const SUBJECT_PREFIX: &str = "$subject/";
 
 /// Compares an event with its leaf, which is in the tree.
-pub(super) fn compare(line: &EventLine, leaf: &Leaf<'_>, erasures: &Erasures, report: &mut Report) {
+pub(super) fn compare(line: &EventLine, leaf: &Leaf<'_>, erasures: &Erased, report: &mut Report) {
     let mut beside = Beside { line, leaf, erasures, report };
     beside.envelope();
     beside.names();
@@ -25,7 +25,7 @@ pub(super) fn compare(line: &EventLine, leaf: &Leaf<'_>, erasures: &Erasures, re
 struct Beside<'a> {
     line: &'a EventLine,
     leaf: &'a Leaf<'a>,
-    erasures: &'a Erasures,
+    erasures: &'a Erased,
     report: &'a mut Report,
 }
 
@@ -74,7 +74,7 @@ impl Beside<'_> {
         if !keys.iter().copied().eq(self.leaf.tags.iter().map(|tag| Some(*tag))) {
             self.add(FindingCode::LeafHashMismatch, "the tags that were hashed", "other ones");
         }
-        if erased.is_some() && self.erasures.covering(self.leaf, Part::Subject).is_none() {
+        if erased.is_some() && self.erasures.record_of(self.leaf, Part::Subject).is_none() {
             self.add(
                 FindingCode::PayloadMissingUnauthorised,
                 "a record of its erasure",
@@ -125,7 +125,7 @@ impl Beside<'_> {
     }
 
     fn absent(&mut self, part: Part, what: &str) {
-        if self.erasures.covering(self.leaf, part).is_none() {
+        if self.erasures.record_of(self.leaf, part).is_none() {
             self.add(
                 FindingCode::PayloadMissingUnauthorised,
                 "a record of its erasure",
@@ -135,7 +135,7 @@ impl Beside<'_> {
     }
 
     fn present(&mut self, part: Part, what: &str) {
-        if self.erasures.covering(self.leaf, part).is_some() {
+        if self.erasures.record_of(self.leaf, part).is_some() {
             self.add(FindingCode::ErasedButPresent, format!("no {what}"), what);
         }
     }

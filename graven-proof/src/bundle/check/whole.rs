@@ -6,13 +6,13 @@ use super::tree::Entries;
 use super::{Log, Stop, events, hex, json, lines, malformed, read, stop};
 use crate::Hash;
 use crate::base64;
-use crate::bundle::Erasures;
 use crate::bundle::layout::{
     Completeness, ControlLine, EVENTS, EventLine, MANIFEST, RANGE_PROOF, RangeProof, SEAL, Scope,
     completeness_path, events_path,
 };
 use crate::checkpoint::SignedCheckpoint;
 use crate::control::{Control, MapRoot};
+use crate::erased::Erased;
 use crate::finding::{Finding, FindingCode, Report};
 use crate::leaf::{Kind, Leaf, log_genesis, name_key};
 use crate::tlog_proof::TlogProof;
@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Checks every event, and that none is missing.
-pub(super) fn prove(log: &Log<'_>, erasures: &Erasures, report: &mut Report) -> Result<(), Stop> {
+pub(super) fn prove(log: &Log<'_>, erasures: &Erased, report: &mut Report) -> Result<(), Stop> {
     let (run, seal) = match &log.manifest.scope {
         Scope::All {} => (Some(0..log.head.size), Some(seal(log)?)),
         Scope::Range { start, end } => (Some(*start..*end), None),
@@ -78,7 +78,7 @@ fn seal(log: &Log<'_>) -> Result<Seal, Stop> {
 
 struct Walk<'a> {
     log: &'a Log<'a>,
-    erasures: &'a Erasures,
+    erasures: &'a Erased,
     /// Positions that follow one another without a gap; `None` for those of streams.
     run: Option<Range<u64>>,
     /// The next position, or the smallest that may come.
