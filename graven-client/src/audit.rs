@@ -5,10 +5,8 @@ mod acts;
 mod keys;
 mod pin;
 
-pub use acts::{
-    Completeness, EndedVerification, ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn,
-    RunningVerification, ScavengeReport, Seal, Verification, VerifyOptions,
-};
+pub use acts::{Completeness, EndedVerification, RunningVerification, Seal, Verification, VerifyOptions};
+pub use graven_model::erasure::{ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, ScavengeReport};
 pub use keys::LogKey;
 pub use pin::Pin;
 

@@ -7,6 +7,7 @@
 pub mod append;
 pub mod cloudevents;
 pub mod cursor;
+pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod frame;

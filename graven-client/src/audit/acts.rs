@@ -3,10 +3,11 @@
 use super::invalid;
 use crate::client::{Client, Repeat};
 use bytes::Bytes;
-use graven_model::{Code, Error, Position, Result, Revision, StreamName, Timestamp};
+use graven_model::erasure::{ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, Part, ScavengeReport};
+use graven_model::{Code, Error, Position, Result, StreamName, Timestamp};
 use graven_proof::Hash;
 use graven_proof::checkpoint::SignedCheckpoint;
-use graven_proof::control::{Control, Hold, HoldScope, Part};
+use graven_proof::control::{Control, Hold, HoldScope};
 use graven_proof::finding::Report;
 use graven_proof::leaf::{Leaf, name_key};
 use graven_proof::note::VerifierKey;
@@ -43,85 +44,6 @@ pub struct Completeness {
     pub head: StreamHead,
     /// The path from the seal's root to the stream.
     pub path: TrieProof,
-}
-
-/// What is to be erased, by whom and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErasureRequest {
-    /// Whose events.
-    pub target: ErasureTarget,
-    /// What of them; none = data and metadata. The name of a data subject goes with [`ErasureTarget::Subject`] and only there,
-    /// asked for or not.
-    pub parts: Vec<Part>,
-    /// Pseudonymous id of the request. The same request again gets the outcome of the first.
-    pub request: String,
-    /// Legal basis, as a code.
-    pub basis: String,
-    /// Who decided.
-    pub decided_by: String,
-    /// Who approved, if a second person had to.
-    pub approved_by: Option<String>,
-}
-
-/// Which events are to be erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ErasureTarget {
-    /// Those at these positions.
-    Events(Vec<Position>),
-    /// Those of a stream.
-    Stream {
-        /// Its name.
-        name: StreamName,
-        /// The first revision that is kept; all are erased without.
-        before: Option<Revision>,
-    },
-    /// Those of a data subject.
-    Subject(String),
-}
-
-/// What came of an erasure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErasureOutcome {
-    /// Position of the record that says so; `None` if it was only counted.
-    pub record: Option<Position>,
-    /// Events it covers.
-    pub events: u64,
-    /// Segments of the log that were rewritten, or would be.
-    pub segments: u64,
-    /// Bytes the log is shorter.
-    pub bytes_freed: i64,
-    /// The request was carried out before.
-    pub repeated: bool,
-}
-
-/// What came of scavenging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScavengeReport {
-    /// Streams something was dropped from, or would be.
-    pub streams: u64,
-    /// Events whose data and metadata were dropped, or would be.
-    pub events: u64,
-    /// Bytes of these data and metadata, as stored before compression.
-    pub payload_bytes: u64,
-    /// Streams with something to drop that a legal hold covers: nothing was dropped from them.
-    pub held: u64,
-    /// Segments of the log that were rewritten.
-    pub segments: u64,
-    /// Bytes the log is shorter.
-    pub bytes_freed: i64,
-    /// There is more to drop: scavenge again.
-    pub more: bool,
-}
-
-/// What a legal hold is to cover, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HoldOn {
-    /// One stream.
-    Stream(StreamName),
-    /// Every stream of a category.
-    Category(String),
-    /// Every event of a data subject.
-    Subject(String),
 }
 
 /// What is verified, and against whose word. Everything by default.

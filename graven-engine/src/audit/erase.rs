@@ -17,7 +17,7 @@ mod meant;
 mod progress;
 mod survey;
 
-pub use graven_proof::control::Part;
+use graven_model::erasure::{ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, Part};
 pub(super) use meant::{Meant, Whose, erase_of};
 pub(super) use survey::Held;
 
@@ -28,61 +28,13 @@ use crate::append::{AUDIT_STREAM, Pending, Shared};
 use crate::node::Membership;
 use destroy::destroy;
 use graven_model::event::Kind;
-use graven_model::{Code, Error, EventId, Position, Result, Revision, StreamName, limits};
+use graven_model::{Code, Error, EventId, Position, Result, StreamName, limits};
 use graven_proof::control::{Control, Erasure, Hold, Retention, Target};
 use meant::{find_again, positions_of, resolve};
 use parking_lot::Mutex;
 use progress::{read_progress, write_progress};
 use sha2::{Digest, Sha256};
 use survey::survey;
-
-/// What is to be erased, by whom and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErasureRequest {
-    /// Whose events.
-    pub target: ErasureTarget,
-    /// What of them; the name of a data subject goes with [`ErasureTarget::Subject`] and only there, asked for or not.
-    pub parts: Vec<Part>,
-    /// Pseudonymous id of the request. The same request again gets the outcome of the first.
-    pub request: String,
-    /// Legal basis, as a code.
-    pub basis: String,
-    /// Who decided.
-    pub decided_by: String,
-    /// Who approved, if a second person had to.
-    pub approved_by: Option<String>,
-}
-
-/// Which events are to be erased, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ErasureTarget {
-    /// Those at these positions, at most [`limits::ERASURE_POSITIONS_MAX`].
-    Events(Vec<Position>),
-    /// Those of a stream.
-    Stream {
-        /// Its name.
-        name: StreamName,
-        /// The first revision that is kept; all are erased without.
-        before: Option<Revision>,
-    },
-    /// Those of a data subject.
-    Subject(String),
-}
-
-/// What came of an erasure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ErasureOutcome {
-    /// Position of the record that says so; `None` if it was only counted.
-    pub record: Option<Position>,
-    /// Events it covers.
-    pub events: u64,
-    /// Segments that were rewritten, or would be.
-    pub segments: u64,
-    /// Bytes the log is shorter.
-    pub bytes_freed: i64,
-    /// The request was carried out before.
-    pub repeated: bool,
-}
 
 /// What a store remembers for its erasures.
 #[derive(Default)]
@@ -194,7 +146,7 @@ impl Eraser {
         shared: &Shared,
         trail: &Trail,
         id: &str,
-        on: &holds::HoldOn,
+        on: &HoldOn,
         reason: &str,
         decided_by: &str,
     ) -> Result<Position> {

@@ -5,22 +5,12 @@ use super::control::ControlWriter;
 use crate::append::{AUDIT_STREAM, Pending, Shared, Sources, subject_tag};
 use crate::index::{Item, TermQuery};
 use crate::log::reader::Reader;
+use graven_model::erasure::HoldOn;
 use graven_model::event::Kind;
-use graven_model::{Code, Direction, Error, Position, Result, StreamName, limits};
+use graven_model::{Code, Direction, Error, Position, Result, limits};
 use graven_proof::control::{Control, Hold, HoldScope};
 use graven_proof::{Hash, leaf};
 use std::collections::BTreeMap;
-
-/// What a legal hold is to cover, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HoldOn {
-    /// One stream.
-    Stream(StreamName),
-    /// Every stream of a category.
-    Category(String),
-    /// Every event of a data subject.
-    Subject(String),
-}
 
 /// The holds there are, up to a position.
 #[derive(Default)]

@@ -30,10 +30,11 @@ pub use checkpoints::StoredCheckpoint;
 pub use completeness::{Completeness, KeyProof};
 pub(crate) use envelope::OVERHEAD as SEAL_OVERHEAD;
 pub(crate) use erase::{Eraser, Site};
-pub use erase::{ErasureOutcome, ErasureRequest, ErasureTarget, Part};
 pub(crate) use erasing::Erasing;
-pub use holds::HoldOn;
-pub use retention::{ScavengeOptions, ScavengeReport};
+pub use graven_model::erasure::{
+    ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, Part, ScavengeReport,
+};
+pub use retention::ScavengeOptions;
 pub use rollback::{Loss, RolledBack, declare_rollback, survey_rollback};
 pub use rotation::LogKey;
 pub use scrub::ScrubStatus;

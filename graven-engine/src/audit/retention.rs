@@ -4,7 +4,6 @@
 //! are data and metadata: events keep position, id and type, and whoever reads the whole log sees them as erased.
 
 use super::control::ControlWriter;
-use super::erase::Part;
 use super::erase::{Eraser, Held, Meant, Site, State, Whose, erase_of};
 use super::holds::{self, each_control};
 use super::trail::Trail;
@@ -13,6 +12,7 @@ use crate::index::{Item, StreamFrom, TermQuery};
 use crate::log::reader::Reader;
 use crate::read::metadata::StreamMetadata;
 use foldhash::{HashMap, HashSet};
+use graven_model::erasure::{Part, ScavengeReport};
 use graven_model::event::Kind;
 use graven_model::{Direction, Result, StreamName, limits};
 use graven_proof::Hash;
@@ -23,25 +23,6 @@ use graven_proof::control::{Control, Retention, Target};
 pub struct ScavengeOptions {
     /// Count only.
     pub dry_run: bool,
-}
-
-/// What came of scavenging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ScavengeReport {
-    /// Streams something was dropped from, or would be.
-    pub streams: u64,
-    /// Events that were dropped, or would be.
-    pub events: u64,
-    /// Bytes of data and metadata that these events had, as stored in the log before compression.
-    pub payload_bytes: u64,
-    /// Streams with something to drop that a legal hold covers in part: nothing was dropped from them.
-    pub held: u64,
-    /// Segments that were rewritten.
-    pub segments: u64,
-    /// Bytes the log is shorter.
-    pub bytes_freed: i64,
-    /// There is more to drop: scavenge again.
-    pub more: bool,
 }
 
 /// What is to be dropped from a stream.
