@@ -805,8 +805,10 @@ class Bundle:
                 if of == "positions" and isinstance(target.get("positions"), list):
                     self.erased[part]["positions"].update((position, record) for position in target["positions"])
                 elif of == "stream" and type(target.get("before_version")) is int:
-                    key, entry = unhex(target.get("stream_key"), 32), (target["before_version"], record)
-                    self.erased[part]["stream"][key] = max(entry, self.erased[part]["stream"].get(key, entry))
+                    key, before = unhex(target.get("stream_key"), 32), target["before_version"]
+                    # a later record that covers as many versions covers whatever an earlier one does
+                    wider = [entry for entry in self.erased[part]["stream"].get(key, []) if entry[0] > before]
+                    self.erased[part]["stream"][key] = wider + [(before, record)]
                 elif of == "subject":
                     self.erased[part]["subject"][unhex(target.get("subject_key"), 32)] = record
                 else:
@@ -814,10 +816,10 @@ class Bundle:
 
     def covered(self, leaf, part):
         erased = self.erased[part]
-        before, record = erased["stream"].get(leaf.stream_key, (0, -1))
+        of_stream = erased["stream"].get(leaf.stream_key, [])
         return (
             erased["positions"].get(leaf.position, -1) > leaf.position
-            or leaf.version < before and record > leaf.position
+            or any(leaf.version < before and record > leaf.position for before, record in of_stream)
             or any(erased["subject"].get(tag, -1) > leaf.position for tag in leaf.tags)
         )
 
