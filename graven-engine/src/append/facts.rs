@@ -75,9 +75,6 @@ impl Pending {
             self.on_their_way.pop_front();
         }
         debug_assert!(self.being_made.is_empty());
-        if let Some(reader) = self.reader.get_mut() {
-            reader.forget();
-        }
         self.first = first;
     }
 
@@ -87,7 +84,7 @@ impl Pending {
 
     /// Ends the batch being made.
     pub(crate) fn seal(&mut self) -> Arc<Vec<PendingEvent>> {
-        // A reader keeps the segment it read last, which may have been replaced by then.
+        // Bytes read ahead may be older than what is written next, and the segment it read last may be replaced by then.
         *self.reader.get_mut() = None;
         let events = Arc::new(std::mem::take(&mut self.being_made));
         if !events.is_empty() {

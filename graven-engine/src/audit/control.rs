@@ -2,7 +2,6 @@
 
 use crate::append::{AUDIT_STREAM, Operation, PendingAppend, Shared, WritePath, prepare};
 use crate::env::Entropy;
-use bytes::Bytes;
 use graven_model::{
     AppendRequest, Code, Error, EventId, Expected, Kind, NewEvent, Receipt, Result, StreamName,
 };
@@ -39,8 +38,9 @@ impl ControlWriter {
     ///
     /// # Errors
     /// As [`crate::Store::append`]; [`Code::NotTheWriter`] before this store takes appends.
-    pub(super) fn append(&self, control: &Control) -> Result<Receipt> {
-        self.append_body(control.kind(), control.event_type(), control.encode().into())
+    pub(crate) fn append(&self, control: &Control) -> Result<Receipt> {
+        let id = EventId(self.entropy.lock().bytes());
+        self.append_as(id, control)
     }
 
     /// [`ControlWriter::append`] under an id that the caller makes sure is not taken.
@@ -59,12 +59,6 @@ impl ControlWriter {
             controls.iter().map(event).collect()
         };
         self.append_events(kind, events)
-    }
-
-    /// [`ControlWriter::append`] of a body that is encoded.
-    pub(crate) fn append_body(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
-        let id = EventId(self.entropy.lock().bytes());
-        self.append_events(kind, vec![NewEvent::json(id, event_type, body)])
     }
 
     fn append_events(&self, kind: Kind, events: Vec<NewEvent>) -> Result<Receipt> {

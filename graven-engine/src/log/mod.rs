@@ -141,11 +141,6 @@ impl Log {
         self.dir.parent().unwrap_or(&self.dir)
     }
 
-    /// The store's directory.
-    pub(crate) fn home(&self) -> &Path {
-        self.dir.parent().unwrap_or(&self.dir)
-    }
-
     /// Identity of the log.
     pub(crate) fn id(&self) -> [u8; 16] {
         self.log_id

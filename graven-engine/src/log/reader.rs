@@ -112,12 +112,6 @@ impl Reader {
         }
     }
 
-    /// Forgets what was read. Needed before reading what was written meanwhile: bytes read ahead may be older.
-    pub(crate) fn forget(&mut self) {
-        self.chunk = Bytes::new();
-        self.frame = None;
-    }
-
     /// Reads the record of a position, whose byte offset the index knows or did before the segment was rewritten, to keep it.
     ///
     /// # Errors

@@ -13,10 +13,9 @@ use crate::append::{
     prepare, seed,
 };
 use crate::audit::{
-    ErasureOutcome, ErasureRequest, HoldOn, ScavengeOptions, ScavengeReport, Site, Trail, VerifyOptions,
-    VerifyProgress, verify_open,
+    ErasureOutcome, ErasureRequest, HoldOn, ScavengeOptions, ScavengeReport, ScrubStatus, ScrubWork,
+    Scrubber, Site, Trail, VerifyOptions, VerifyProgress, verify_open,
 };
-use crate::audit::{ScrubStatus, ScrubWork, Scrubber};
 use crate::env::{Entropy, Env, spawn_named};
 use crate::journal::{LocalJournal, Tail, Term};
 use crate::log::reader::Reader;
@@ -27,7 +26,7 @@ use crate::read::metadata::StreamMetadata;
 use crate::read::{page, streams};
 use bytes::Bytes;
 use graven_model::error::Details;
-use graven_model::event::{ContentType, Kind};
+use graven_model::event::ContentType;
 use graven_model::{
     AppendRequest, Code, Error, EventId, EventRef, Expected, FollowRequest, Frames, NewEvent, Page, PageEnd,
     Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
@@ -471,14 +470,6 @@ impl Store {
     fn metadata_append(&self, stream: &StreamName, expected: Expected, json: Bytes) -> Result<AppendRequest> {
         let event = self.json_event(METADATA_TYPE, json);
         Ok(AppendRequest::to(stream.metadata()?, expected, [event]))
-    }
-
-    /// Appends a record about the log itself to the stream `$audit`. `body`: JSON, which stands in the record's leaf in clear.
-    ///
-    /// # Errors
-    /// As [`Store::append`].
-    pub(crate) fn append_control(&self, kind: Kind, event_type: &str, body: Bytes) -> Result<Receipt> {
-        self.inner.trail.control().append_body(kind, event_type, body)
     }
 
     /// Destroys the key of a data subject: what was sealed under it is shown as erased from now on, here and in every copy of

@@ -2,7 +2,6 @@
 //! they have none.
 
 use super::Store;
-use bytes::Bytes;
 use graven_model::{Error, Receipt, Result};
 use graven_proof::control::{Anchor, Control};
 use parking_lot::Mutex;
@@ -41,7 +40,6 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn append_anchor(&self, anchor: Anchor) -> Result<Receipt> {
-        let record = Control::Anchor(anchor);
-        self.append_control(record.kind(), record.event_type(), Bytes::from(record.encode()))
+        self.inner.trail.control().append(&Control::Anchor(anchor))
     }
 }

@@ -19,7 +19,7 @@ struct Progress {
 const PROGRESS_FILE: &str = "erased.json";
 
 fn progress_path(shared: &Shared) -> PathBuf {
-    shared.sources.log.home().join(AUDIT_DIR).join(PROGRESS_FILE)
+    shared.sources.log.store_dir().join(AUDIT_DIR).join(PROGRESS_FILE)
 }
 
 pub(super) fn read_progress(shared: &Shared) -> Result<u64> {

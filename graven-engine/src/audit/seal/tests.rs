@@ -73,7 +73,7 @@ fn a_seal_the_log_does_not_lead_to_is_reported_and_never_sealed_over() {
     sealer.seal().unwrap();
     append(&store, 10..20);
     let wrong = MapRoot { size: 15, streams: 14, root: [9; 32] };
-    store.append_control(Kind::MapRoot, SEAL_TYPE, Control::MapRoot(wrong).encode().into()).unwrap();
+    store.trail().control().append(&Control::MapRoot(wrong)).unwrap();
     let head = store.head();
     for _ in 0..2 {
         let error = store.trail().seal().unwrap_err();
