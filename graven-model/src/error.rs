@@ -234,6 +234,34 @@ codes! {
     ProofInvalid = 1791 "proof-invalid" 400 exit 7: "get the proof again; check that the verifier key is the right log's";
     /// A verification runs already.
     VerificationRunning = 1792 "verification-running" 409 exit 6 retryable: "wait for it; `graven audit status` tells how far it is";
+
+    /// There is no consumer group of this name.
+    GroupNotFound = 1800 "group-not-found" 404 exit 3: "check the name; `graven group list` shows what there is";
+    /// There is a consumer group of this name already.
+    GroupExists = 1801 "group-exists" 409 exit 4: "update the group, or choose another name";
+    /// A consumer group's name, settings or consumer are out of bounds.
+    InvalidGroup = 1802 "invalid-group" 400 exit 2: "correct what the message names";
+    /// The group has as many consumers as it takes.
+    GroupFull = 1803 "group-full" 409 exit 6 retryable: "wait until a consumer leaves, or raise the group's consumers_max";
+    /// The group was updated or reset while a consumer was connected.
+    GroupChanged = 1804 "group-changed" 409 exit 6 retryable: "connect again";
+    /// No consumer of the group has this id.
+    ConsumerNotFound = 1805 "consumer-not-found" 404 exit 3: "connect again: what was not acknowledged is delivered again";
+    /// There are as many consumer groups as a store holds.
+    TooManyGroups = 1806 "too-many-groups" 507 exit 4: "delete groups nobody uses";
+    /// A group has parked as many events as it may.
+    DeadLettersFull = 1807 "dead-letters-full" 507 exit 6 retryable: "replay or skip dead letters; the group goes on by itself";
+    /// No parked event fits the selection.
+    DeadLetterNotFound = 1808 "dead-letter-not-found" 404 exit 3: "list the dead letters; it may have been replayed or skipped already";
+
+    /// The stream has no snapshot.
+    SnapshotNotFound = 1850 "snapshot-not-found" 404 exit 3: "read the stream from its beginning";
+    /// A snapshot names a revision the stream has not reached.
+    SnapshotAhead = 1851 "snapshot-ahead" 409 exit 4: "take the snapshot of a revision that is in the stream";
+    /// A snapshot does not belong to the event it names.
+    SnapshotForeign = 1852 "snapshot-foreign" 409 exit 7: "delete the snapshot and read the stream from its beginning";
+    /// A snapshot is malformed or out of bounds.
+    InvalidSnapshot = 1853 "invalid-snapshot" 400 exit 2: "correct what the message names";
 }
 
 impl Code {

@@ -11,6 +11,7 @@ pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod frame;
+pub mod group;
 pub mod ids;
 pub mod limits;
 pub mod names;
@@ -26,6 +27,10 @@ pub use cursor::Cursor;
 pub use error::{Code, Error, Result};
 pub use event::{
     CheckState, ContentType, ContentTypeRef, EventRef, Kind, NewEvent, SchemaRef, StoredEvent, TagsRef,
+};
+pub use group::{
+    Backoff, ConsumerInfo, ConsumerOptions, DeadLetter, DeadLetterFilter, DeadLetterPage, Delivery, GroupInfo,
+    GroupName, GroupSettings, Nack, ParkReason, ReplayPolicy, Strategy,
 };
 pub use ids::{EventId, Position, Revision, StreamName, Text};
 pub use names::Names;

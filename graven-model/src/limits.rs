@@ -158,6 +158,39 @@ pub const ERASURE_TEXT_BYTES_MAX: usize = 256;
 /// Checkpoints, and keys, that come with a wish to verify. [`crate::Code::BadRequest`]
 pub const VERIFY_TRUSTED_MAX: usize = 64;
 
+/// Bytes of a consumer group's name: the streams it is kept in have names that begin with `$group-`.
+/// [`crate::Code::InvalidGroup`]
+pub const GROUP_NAME_BYTES_MAX: usize = 1_000;
+
+/// Consumer groups of a store: each has its settings and its parked events in memory. [`crate::Code::TooManyGroups`]
+pub const GROUPS_MAX: usize = 1_000;
+
+/// Consumers of a group at a time. [`crate::Code::GroupFull`]
+pub const GROUP_CONSUMERS_MAX: usize = 1_024;
+
+/// Events held in memory by one group, and read at a time. [`crate::Code::InvalidGroup`]
+pub const GROUP_BUFFER_MAX: u32 = 100_000;
+
+/// Events a consumer takes at a time. [`crate::Code::InvalidGroup`]
+pub const CONSUMER_BUFFER_MAX: u32 = 10_000;
+
+/// Bytes of what a consumer calls itself, and of the address it comes from; longer ones are refused.
+/// [`crate::Code::InvalidGroup`]
+pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
+
+/// Durations a consumer's quantiles are made of.
+pub const GROUP_SAMPLES_MAX: usize = 1_000;
+
+/// Parked events of one group: 400 bytes each in memory. With more the group stops delivering until some are replayed or
+/// skipped. [`crate::Code::DeadLettersFull`]
+pub const DEAD_LETTERS_MAX: usize = 1_000_000;
+
+/// Bytes of what a consumer said about an event it failed to process; the rest is cut off.
+pub const DEAD_LETTER_ERROR_BYTES_MAX: usize = 4 << 10;
+
+/// Dead letters on one page, and positions named in one selection. [`crate::Code::InvalidLimit`]
+pub const DEAD_LETTER_PAGE_MAX: usize = 1_000;
+
 /// Text from outside, cut for an error message.
 #[must_use]
 pub fn shorten(text: &str) -> &str {
