@@ -21,7 +21,8 @@ impl GroupName {
     /// [`Code::InvalidGroup`].
     pub fn new(name: impl Into<Text>) -> Result<GroupName> {
         let name = name.into();
-        if name.is_empty() || name.len() > limits::GROUP_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > limits::GROUP_NAME_BYTES_MAX || name.chars().any(char::is_control)
+        {
             return Err(Error::new(
                 Code::InvalidGroup,
                 format!("group name {:?} is not valid", limits::shorten(&name)),
@@ -59,6 +60,35 @@ pub enum Strategy {
     /// Events of one stream go to one consumer at a time and stay in order, also across retries: the next is delivered when
     /// the one before is done. A parked event parks the later ones of its stream behind it.
     Ordered,
+}
+
+impl Strategy {
+    /// All of them.
+    pub const ALL: [Strategy; 5] = [
+        Strategy::RoundRobin,
+        Strategy::DispatchToSingle,
+        Strategy::Pinned,
+        Strategy::PinnedByCorrelation,
+        Strategy::Ordered,
+    ];
+
+    /// The word for it, as in `round-robin`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Strategy::RoundRobin => "round-robin",
+            Strategy::DispatchToSingle => "dispatch-to-single",
+            Strategy::Pinned => "pinned",
+            Strategy::PinnedByCorrelation => "pinned-by-correlation",
+            Strategy::Ordered => "ordered",
+        }
+    }
+
+    /// The strategy of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Strategy> {
+        Strategy::ALL.into_iter().find(|strategy| strategy.word() == word)
+    }
 }
 
 /// Pauses that double from one try to the next.
@@ -165,6 +195,27 @@ pub enum Nack {
     Skip,
 }
 
+impl Nack {
+    /// All of them.
+    pub const ALL: [Nack; 3] = [Nack::Retry, Nack::Park, Nack::Skip];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Nack::Retry => "retry",
+            Nack::Park => "park",
+            Nack::Skip => "skip",
+        }
+    }
+
+    /// The action of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Nack> {
+        Nack::ALL.into_iter().find(|action| action.word() == word)
+    }
+}
+
 /// An event in the hands of a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -187,6 +238,29 @@ pub enum ParkReason {
     TimedOut,
     /// An earlier event of its stream is parked, and the group is ordered.
     Behind,
+}
+
+impl ParkReason {
+    /// All of them.
+    pub const ALL: [ParkReason; 4] =
+        [ParkReason::Requested, ParkReason::RetriesExhausted, ParkReason::TimedOut, ParkReason::Behind];
+
+    /// The word for it, as in `timed-out`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            ParkReason::Requested => "requested",
+            ParkReason::RetriesExhausted => "retries-exhausted",
+            ParkReason::TimedOut => "timed-out",
+            ParkReason::Behind => "behind",
+        }
+    }
+
+    /// The reason of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<ParkReason> {
+        ParkReason::ALL.into_iter().find(|reason| reason.word() == word)
+    }
 }
 
 /// An event that a group could not process, kept until it is replayed or skipped.
@@ -343,6 +417,14 @@ mod tests {
         let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) };
         let pauses: Vec<u128> = [1, 2, 3, 4, 5, 40, 4000].map(|n| backoff.after(n).as_millis()).into();
         assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000, 1000]);
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        assert!(Strategy::ALL.into_iter().all(|known| Strategy::from_word(known.word()) == Some(known)));
+        assert!(Nack::ALL.into_iter().all(|known| Nack::from_word(known.word()) == Some(known)));
+        assert!(ParkReason::ALL.into_iter().all(|known| ParkReason::from_word(known.word()) == Some(known)));
+        assert_eq!(Strategy::from_word("Ordered"), None);
     }
 
     #[test]
