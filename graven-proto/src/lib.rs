@@ -10,6 +10,7 @@ pub mod decode;
 pub mod encode;
 mod event;
 mod fields;
+pub mod kurrentdb;
 mod read;
 pub mod session;
 pub mod status;

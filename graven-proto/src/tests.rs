@@ -17,6 +17,8 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
 
 fn text() -> impl Strategy<Value = Text> {
     "[a-z$é-]{1,12}".prop_map(Text::from)
@@ -454,11 +456,20 @@ fn a_message_that_lacks_what_it_needs_is_refused_by_name() {
 
 #[test]
 fn the_generated_code_is_of_todays_interface() {
-    let source = include_bytes!("../proto/graven/v1/graven.proto");
-    let sum: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(
-        include_str!("generated/graven.proto.sha256").trim(),
-        sum,
-        "graven.proto changed: run `cargo xtask proto`"
-    );
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let mut others: Vec<_> =
+        fs::read_dir(proto.join("kurrentdb")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    others.sort();
+    let written = [
+        (vec![proto.join("graven/v1/graven.proto")], include_str!("generated/graven.proto.sha256")),
+        (others, include_str!("generated/kurrentdb/proto.sha256")),
+    ];
+    for (sources, sum_then) in written {
+        let mut hash = Sha256::new();
+        for source in &sources {
+            hash.update(fs::read(source).unwrap());
+        }
+        let sum: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum_then.trim(), sum, "one of {sources:?} changed: run `cargo xtask proto`");
+    }
 }
