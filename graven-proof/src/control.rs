@@ -7,6 +7,7 @@ use crate::Hash;
 use crate::base64;
 use crate::leaf::Kind;
 use crate::note::{SignerKey, VerifierKey};
+use crate::trie::{Answer, StreamHead, TrieProof, TrieProofError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,6 +26,32 @@ pub enum ControlError {
     /// The kind has no body.
     #[error("a record of kind {0:?} has no body")]
     NoControl(Kind),
+}
+
+/// Why a record is no seal, or a seal does not lead to a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// A record of another kind.
+    #[error("what is proven is no seal, but a record of kind {0:?}")]
+    NoSeal(Kind),
+    /// The body does not read.
+    #[error("the seal does not read: {0}")]
+    Form(ControlError),
+    /// It says that it covers leaves that come after it, or itself.
+    #[error("the seal at position {position} says that it covers {size} events")]
+    CoversItself {
+        /// Its position.
+        position: u64,
+        /// Events it says it covers.
+        size: u64,
+    },
+    /// The path to the stream does not read, or does not hold.
+    #[error("the path from the seal to the stream does not hold: {0}")]
+    Path(TrieProofError),
+    /// The path proves that there is no such stream.
+    #[error("the seal knows no stream of this name and salt")]
+    NoSuchStream,
 }
 
 /// What a control record says.
@@ -121,6 +148,36 @@ pub struct MapRoot {
     /// Its root.
     #[serde(with = "hex")]
     pub root: Hash,
+}
+
+impl MapRoot {
+    /// Reads the seal that stands at a position from its record.
+    ///
+    /// # Errors
+    /// [`SealError::NoSeal`], [`SealError::Form`], [`SealError::CoversItself`].
+    pub fn at(position: u64, kind: Kind, body: &[u8]) -> Result<MapRoot, SealError> {
+        let root = match Control::decode(kind, body) {
+            Ok(Control::MapRoot(root)) => root,
+            Ok(_) | Err(ControlError::NoControl(_)) => return Err(SealError::NoSeal(kind)),
+            Err(error) => return Err(SealError::Form(error)),
+        };
+        if root.size > position {
+            return Err(SealError::CoversItself { position, size: root.size });
+        }
+        Ok(root)
+    }
+
+    /// Where the stream of a key stood when this was sealed, by the encoded path to it; and the path.
+    ///
+    /// # Errors
+    /// [`SealError::Path`], [`SealError::NoSuchStream`].
+    pub fn stream(&self, key: &Hash, path: &[u8]) -> Result<(StreamHead, TrieProof), SealError> {
+        let path = TrieProof::decode(path).map_err(SealError::Path)?;
+        match path.verify(key, &self.root).map_err(SealError::Path)? {
+            Answer::Present(head) => Ok((head, path)),
+            Answer::Absent => Err(SealError::NoSuchStream),
+        }
+    }
 }
 
 /// Which parts of an event are destroyed.

@@ -7,12 +7,12 @@ use graven_model::erasure::{ErasureOutcome, ErasureRequest, ErasureTarget, HoldO
 use graven_model::{Code, Error, Position, Result, StreamName, Timestamp};
 use graven_proof::Hash;
 use graven_proof::checkpoint::SignedCheckpoint;
-use graven_proof::control::{Control, Hold, HoldScope};
+use graven_proof::control::{Hold, HoldScope, MapRoot};
 use graven_proof::finding::Report;
 use graven_proof::leaf::{Leaf, name_key};
 use graven_proof::note::VerifierKey;
 use graven_proof::tlog_proof::TlogProof;
-use graven_proof::trie::{Answer, StreamHead, TrieProof};
+use graven_proof::trie::{StreamHead, TrieProof};
 use graven_proto::wire;
 
 /// A seal: a record of the log that says where every stream stood.
@@ -288,23 +288,14 @@ fn follow_path(
 ) -> Result<Completeness> {
     let leaf = seal_proof.extra().ok_or_else(|| invalid("the proof brings no leaf along"))?;
     let leaf = Leaf::decode(leaf).map_err(|error| invalid(format!("the leaf does not read: {error}")))?;
-    let Ok(Control::MapRoot(sealed)) = Control::decode(leaf.kind, leaf.body) else {
-        return Err(invalid("what is proven is no seal"));
-    };
-    if leaf.position != position || sealed.size > position {
+    if leaf.position != position {
         return Err(invalid("the seal does not stand where it says")
             .expected(format!("position {position}"))
-            .found(format!("position {}, over {} events", leaf.position, sealed.size)));
+            .found(format!("position {}", leaf.position)));
     }
-    let path = TrieProof::decode(path)
-        .map_err(|error| invalid(format!("the path to the stream does not read: {error}")))?;
+    let sealed = MapRoot::at(position, leaf.kind, leaf.body).map_err(|error| invalid(error.to_string()))?;
     let stream_key = name_key(name_salt, stream.as_str().as_bytes());
-    let answer = path
-        .verify(&stream_key, &sealed.root)
-        .map_err(|error| invalid(format!("the path to the stream does not hold: {error}")))?;
-    let Answer::Present(head) = answer else {
-        return Err(invalid(format!("the seal knows no stream {:?} under this salt", stream.as_str())));
-    };
+    let (head, path) = sealed.stream(&stream_key, path).map_err(|error| invalid(error.to_string()))?;
     let seal =
         Seal { position: Position(position), size: sealed.size, streams: sealed.streams, root: sealed.root };
     Ok(Completeness { seal, seal_proof, stream_key, name_salt: name_salt.to_vec(), head, path })

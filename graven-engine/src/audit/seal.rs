@@ -412,12 +412,10 @@ impl Sealer {
 const SEAL_TYPE: &str = "$mapRoot";
 
 fn decode(position: u64, body: &[u8]) -> Result<Sealed> {
-    match Control::decode(Kind::MapRoot, body) {
-        Ok(Control::MapRoot(MapRoot { size, streams, root })) if size <= position => {
-            Ok(Sealed { position, size, streams, root })
-        }
-        _ => Err(Error::new(Code::Corrupted, format!("the seal at position {position} cannot be read"))),
-    }
+    let MapRoot { size, streams, root } = MapRoot::at(position, Kind::MapRoot, body).map_err(|error| {
+        Error::new(Code::Corrupted, format!("the seal at position {position} cannot be read: {error}"))
+    })?;
+    Ok(Sealed { position, size, streams, root })
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use crate::bundle::layout::{
     completeness_path, events_path,
 };
 use crate::checkpoint::SignedCheckpoint;
-use crate::control::{Control, MapRoot};
+use crate::control::MapRoot;
 use crate::erased::Erased;
 use crate::finding::{Finding, FindingCode, Report};
-use crate::leaf::{Kind, Leaf, log_genesis, name_key};
+use crate::leaf::{Leaf, log_genesis, name_key};
 use crate::tlog_proof::TlogProof;
 use crate::trie::{Answer, StreamTrie, TrieProof};
 use std::collections::BTreeSet;
@@ -67,13 +67,10 @@ fn seal(log: &Log<'_>) -> Result<Seal, Stop> {
     let line: ControlLine = json(SEAL, &read(log.files, SEAL)?)?;
     let mut bytes = Vec::new();
     log.control(SEAL, &line, &mut bytes)?;
-    let leaf = Leaf::decode(&bytes).ok().filter(|leaf| leaf.kind == Kind::MapRoot);
-    match leaf.map(|leaf| Control::decode(Kind::MapRoot, leaf.body)) {
-        Some(Ok(Control::MapRoot(root))) if root.size <= line.position => {
-            Ok(Seal { position: line.position, root })
-        }
-        _ => Err(malformed(SEAL, "the leaf of a MAP_ROOT record")),
-    }
+    let root =
+        Leaf::decode(&bytes).ok().and_then(|leaf| MapRoot::at(line.position, leaf.kind, leaf.body).ok());
+    let root = root.ok_or_else(|| malformed(SEAL, "the leaf of a MAP_ROOT record"))?;
+    Ok(Seal { position: line.position, root })
 }
 
 struct Walk<'a> {

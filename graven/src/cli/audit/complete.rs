@@ -13,14 +13,13 @@ use graven_model::{Error, Result};
 use graven_proof::Hash;
 use graven_proof::chain::StreamChain;
 use graven_proof::checkpoint::Checkpoint;
-use graven_proof::control::{Control, MapRoot};
-use graven_proof::leaf::{Kind, Leaf, name_key};
+use graven_proof::control::{MapRoot, SealError};
+use graven_proof::leaf::{Leaf, name_key};
 use graven_proof::policy::Policy;
 use graven_proof::tiles::{Bundle, TILE_WIDTH, TilePath, decode_bundle};
-use graven_proof::trie::{Answer, StreamHead, TrieProof};
+use graven_proof::trie::{Answer, StreamHead};
 use serde::Deserialize;
 use serde_json::json;
-use std::fmt::Display;
 
 /// Arguments of `audit complete`.
 #[derive(clap::Args)]
@@ -100,33 +99,15 @@ struct Whole {
 impl Whole {
     /// Judges what the server says, by the name of the stream and whom to believe.
     fn prove(said: &Said, stream: &str, policy: &Policy) -> Result<Whole> {
-        let refuse = |what: &str, why: &dyn Display| invalid(format!("{what}: {why}"));
         let decode = |what: &str, text: &str| {
             STANDARD.decode(text).map_err(|error| invalid(format!("{what} does not read: {error}")))
         };
         let seal = prove(said.seal_proof.as_bytes(), None, policy)?;
         let leaf = seal.fields()?;
-        let body = match leaf.kind {
-            Kind::MapRoot => Control::decode(leaf.kind, leaf.body),
-            other => {
-                return Err(invalid(format!("what is proven is no seal, but a record of kind {other:?}")));
-            }
-        };
-        let Control::MapRoot(root) = body.map_err(|error| refuse("the seal does not read", &error))? else {
-            return Err(invalid("the seal does not say what a seal says"));
-        };
-        if root.size > leaf.position {
-            return Err(invalid("the seal covers itself"));
-        }
+        let holds = |error: SealError| invalid(error.to_string());
+        let root = MapRoot::at(leaf.position, leaf.kind, leaf.body).map_err(holds)?;
         let key = name_key(&decode("the salt of the name", &said.name_salt)?, stream.as_bytes());
-        let path = TrieProof::decode(&decode("the path to the stream", &said.path)?)
-            .map_err(|error| refuse("the path to the stream does not read", &error))?;
-        let answer = path
-            .verify(&key, &root.root)
-            .map_err(|error| refuse("the path does not lead from the seal to the stream", &error))?;
-        let Answer::Present(head) = answer else {
-            return Err(invalid("the seal knows no stream of this name and salt"));
-        };
+        let (head, _) = root.stream(&key, &decode("the path to the stream", &said.path)?).map_err(holds)?;
         let checkpoint = seal.checkpoint.clone();
         Ok(Whole { key, root, head, checkpoint })
     }
