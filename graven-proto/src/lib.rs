@@ -6,10 +6,12 @@
 
 mod append;
 pub mod codec;
+mod dead_letter;
 pub mod decode;
 pub mod encode;
 mod event;
 mod fields;
+pub mod group;
 pub mod kurrentdb;
 mod read;
 pub mod session;

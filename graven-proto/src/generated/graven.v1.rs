@@ -1320,6 +1320,438 @@ pub mod ended_verification {
         Error(super::Error),
     }
 }
+/// Pauses that double from one try to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Backoff {
+    /// Before the second try, in microseconds; 0 = at once.
+    #[prost(uint64, tag = "1")]
+    pub first_us: u64,
+    /// The longest, in microseconds.
+    #[prost(uint64, tag = "2")]
+    pub max_us: u64,
+}
+/// When parked events are replayed without anybody asking for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayPolicy {
+    /// Pauses since the last failure.
+    #[prost(message, optional, tag = "1")]
+    pub backoff: ::core::option::Option<Backoff>,
+    /// Replays of one event at the most; those asked for do not count.
+    #[prost(uint32, tag = "2")]
+    pub times_max: u32,
+}
+/// What a group consumes, and how. What is absent has its default.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupSettings {
+    /// Which events; has to be there.
+    #[prost(message, optional, tag = "1")]
+    pub selector: ::core::option::Option<Selector>,
+    /// Narrows the selector.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<EventFilter>,
+    /// Where a new group begins, inclusive; nothing set = at the end: only events appended after the group was made.
+    #[prost(message, optional, tag = "3")]
+    pub start: ::core::option::Option<Start>,
+    /// Which consumer gets an event.
+    #[prost(enumeration = "Strategy", tag = "4")]
+    pub strategy: i32,
+    /// Microseconds a consumer may take for an event before it is tried again; 0 = for ever. 30 s if absent.
+    #[prost(uint64, optional, tag = "5")]
+    pub message_timeout_us: ::core::option::Option<u64>,
+    /// Retries before an event is parked; 0 = parked at the first failure. 10 if absent.
+    #[prost(uint32, optional, tag = "6")]
+    pub retries_max: ::core::option::Option<u32>,
+    /// Pauses between tries; 100 ms to 30 s if absent.
+    #[prost(message, optional, tag = "7")]
+    pub retry_backoff: ::core::option::Option<Backoff>,
+    /// A checkpoint is written at the latest so many microseconds after something was done; 0 = by count alone. 2 s if absent.
+    #[prost(uint64, optional, tag = "8")]
+    pub checkpoint_after_us: ::core::option::Option<u64>,
+    /// Events done before a checkpoint is written by time; 10 if absent.
+    #[prost(uint32, optional, tag = "9")]
+    pub checkpoint_min: ::core::option::Option<u32>,
+    /// Events done after which a checkpoint is written at once; 1,000 if absent.
+    #[prost(uint32, optional, tag = "10")]
+    pub checkpoint_max: ::core::option::Option<u32>,
+    /// Consumers at a time; 0 = as many as the server takes.
+    #[prost(uint32, tag = "11")]
+    pub consumers_max: u32,
+    /// Events held in memory for consumers while the group keeps up with the log; 500 if absent.
+    #[prost(uint32, optional, tag = "12")]
+    pub live_buffer: ::core::option::Option<u32>,
+    /// Events read at a time; 20 if absent.
+    #[prost(uint32, optional, tag = "13")]
+    pub read_batch: ::core::option::Option<u32>,
+    /// Events held in memory for consumers while the group catches up; 500 if absent.
+    #[prost(uint32, optional, tag = "14")]
+    pub history_buffer: ::core::option::Option<u32>,
+    /// Automatic replay of parked events; only when asked for if absent.
+    #[prost(message, optional, tag = "15")]
+    pub replay: ::core::option::Option<ReplayPolicy>,
+    /// KurrentDB clients get the events links point to.
+    #[prost(bool, tag = "16")]
+    pub resolve_links: bool,
+    /// How long consumers took for events is told by `GroupInfo`.
+    #[prost(bool, tag = "17")]
+    pub extra_statistics: bool,
+}
+/// A group and its settings.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupDefinition {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Its settings.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<GroupSettings>,
+}
+/// A group was made, changed or ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupChanged {}
+/// Which group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+}
+/// Where a group is to go on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetGroupRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The place, inclusive; has to be there. A revision only for a group on a stream.
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<Start>,
+}
+/// Which groups: all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupsRequest {}
+/// The groups there are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupDescription>,
+}
+/// An event's place in the log and in its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventPlace {
+    /// In the log.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// In its stream.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+/// How a group stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupDescription {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// Its settings, all of them.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<GroupSettings>,
+    /// When it was made, in microseconds.
+    #[prost(int64, tag = "3")]
+    pub created_at: i64,
+    /// It has caught up and delivers events as they are appended.
+    #[prost(bool, tag = "4")]
+    pub live: bool,
+    /// Parked events are being replayed.
+    #[prost(bool, tag = "5")]
+    pub replaying: bool,
+    /// Every event the group has to do with below this position is done or parked, and that is durable.
+    #[prost(uint64, tag = "6")]
+    pub checkpoint: u64,
+    /// The same, not yet durable.
+    #[prost(uint64, tag = "7")]
+    pub done_below: u64,
+    /// The last event done or parked that the durable checkpoint covers; absent if there is none yet.
+    #[prost(message, optional, tag = "8")]
+    pub checkpointed_event: ::core::option::Option<EventPlace>,
+    /// The last event read for the group; absent if there is none yet.
+    #[prost(message, optional, tag = "9")]
+    pub last_event: ::core::option::Option<EventPlace>,
+    /// Events that are neither done nor parked; an upper bound unless `lag_exact`.
+    #[prost(uint64, tag = "10")]
+    pub lag_events: u64,
+    /// Whether `lag_events` is exact.
+    #[prost(bool, tag = "11")]
+    pub lag_exact: bool,
+    /// How long the oldest of them has been in the log, in microseconds.
+    #[prost(uint64, tag = "12")]
+    pub lag_us: u64,
+    /// Events parked, those being replayed among them.
+    #[prost(uint64, tag = "13")]
+    pub parked: u64,
+    /// How long the oldest of them has been parked, in microseconds; absent if there is none.
+    #[prost(uint64, optional, tag = "14")]
+    pub oldest_parked_us: ::core::option::Option<u64>,
+    /// Events read and not yet delivered.
+    #[prost(uint64, tag = "15")]
+    pub buffered: u64,
+    /// Of them, those read while the group kept up.
+    #[prost(uint64, tag = "16")]
+    pub buffered_live: u64,
+    /// Events that wait for their next try.
+    #[prost(uint64, tag = "17")]
+    pub retrying: u64,
+    /// Events in the hands of consumers.
+    #[prost(uint64, tag = "18")]
+    pub in_flight: u64,
+    /// Events done since the store was opened.
+    #[prost(uint64, tag = "19")]
+    pub done_total: u64,
+    /// Events done within the last second.
+    #[prost(uint64, tag = "20")]
+    pub done_last_second: u64,
+    /// The consumers.
+    #[prost(message, repeated, tag = "21")]
+    pub consumers: ::prost::alloc::vec::Vec<ConsumerDescription>,
+    /// What keeps the group from going on; absent if nothing does.
+    #[prost(message, optional, tag = "22")]
+    pub trouble: ::core::option::Option<Error>,
+}
+/// A consumer of a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumerDescription {
+    /// Unique in the store since it was opened.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// What it calls itself.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Where it connects from.
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    /// When it connected, in microseconds.
+    #[prost(int64, tag = "4")]
+    pub connected_at: i64,
+    /// Events it takes at a time.
+    #[prost(uint32, tag = "5")]
+    pub buffer: u32,
+    /// Events in its hands.
+    #[prost(uint32, tag = "6")]
+    pub in_flight: u32,
+    /// Events it has done.
+    #[prost(uint64, tag = "7")]
+    pub done_total: u64,
+    /// Events it has done within the last second.
+    #[prost(uint64, tag = "8")]
+    pub done_last_second: u64,
+    /// How long it took for events, in microseconds, ascending; only with `extra_statistics`.
+    #[prost(uint64, repeated, tag = "9")]
+    pub samples_us: ::prost::alloc::vec::Vec<u64>,
+}
+/// How a consumer comes to a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumeOptions {
+    /// The group.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// What the consumer calls itself.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Events it takes at a time; 0 = the server's choice.
+    #[prost(uint32, tag = "3")]
+    pub buffer: u32,
+}
+/// Events that were processed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Acknowledgement {
+    /// Their positions.
+    #[prost(uint64, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
+}
+/// Events that were not processed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NegativeAcknowledgement {
+    /// Their positions.
+    #[prost(uint64, repeated, tag = "1")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
+    /// What becomes of them.
+    #[prost(enumeration = "NackAction", tag = "2")]
+    pub action: i32,
+    /// What went wrong, for whoever looks at the parked event.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// What a consumer says.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumeRequest {
+    #[prost(oneof = "consume_request::Content", tags = "1, 2, 3")]
+    pub content: ::core::option::Option<consume_request::Content>,
+}
+/// Nested message and enum types in `ConsumeRequest`.
+pub mod consume_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Content {
+        /// The first message, and no other.
+        #[prost(message, tag = "1")]
+        Options(super::ConsumeOptions),
+        /// Events that were processed. Those that are not in its hands are passed over.
+        #[prost(message, tag = "2")]
+        Ack(super::Acknowledgement),
+        /// Events that were not. Those that are not in its hands are passed over.
+        #[prost(message, tag = "3")]
+        Nack(super::NegativeAcknowledgement),
+    }
+}
+/// An event in the hands of a consumer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delivery {
+    /// The event. Its position is what it is acknowledged by.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<StoredEvent>,
+    /// Tries before this one.
+    #[prost(uint32, tag = "2")]
+    pub retries: u32,
+    /// It was parked before.
+    #[prost(bool, tag = "3")]
+    pub replayed: bool,
+}
+/// What a consumer is told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumeResponse {
+    #[prost(oneof = "consume_response::Content", tags = "1, 2")]
+    pub content: ::core::option::Option<consume_response::Content>,
+}
+/// Nested message and enum types in `ConsumeResponse`.
+pub mod consume_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Content {
+        /// The first message: the consumer is connected, under this id.
+        #[prost(uint64, tag = "1")]
+        Connected(u64),
+        /// An event.
+        #[prost(message, tag = "2")]
+        Delivery(super::Delivery),
+    }
+}
+/// Which dead letters; everything that is given has to fit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterFilter {
+    /// Of this group.
+    #[prost(string, optional, tag = "1")]
+    pub group: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of this stream.
+    #[prost(string, optional, tag = "2")]
+    pub stream: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of this type.
+    #[prost(string, optional, tag = "3")]
+    pub r#type: ::core::option::Option<::prost::alloc::string::String>,
+    /// Parked for this reason; any if unspecified.
+    #[prost(enumeration = "ParkReason", tag = "4")]
+    pub reason: i32,
+    /// Whose last failure was before this, in microseconds.
+    #[prost(int64, optional, tag = "5")]
+    pub failed_before: ::core::option::Option<i64>,
+    /// Whose last failure was at this time or later, in microseconds.
+    #[prost(int64, optional, tag = "6")]
+    pub failed_since: ::core::option::Option<i64>,
+    /// At one of these positions; empty = anywhere.
+    #[prost(uint64, repeated, tag = "7")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
+}
+/// An event that a group could not process.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// The group.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The event's place in the log.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Its stream.
+    #[prost(string, tag = "3")]
+    pub stream: ::prost::alloc::string::String,
+    /// Its place there.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    /// Its id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub event_id: ::prost::bytes::Bytes,
+    /// Its type.
+    #[prost(string, tag = "6")]
+    pub event_type: ::prost::alloc::string::String,
+    /// Why it was parked.
+    #[prost(enumeration = "ParkReason", tag = "7")]
+    pub reason: i32,
+    /// What the consumer said; empty if nothing.
+    #[prost(string, tag = "8")]
+    pub error: ::prost::alloc::string::String,
+    /// Tries, replays included.
+    #[prost(uint32, tag = "9")]
+    pub attempts: u32,
+    /// When the first try failed, in microseconds.
+    #[prost(int64, tag = "10")]
+    pub first_failure: i64,
+    /// When the last one failed, in microseconds.
+    #[prost(int64, tag = "11")]
+    pub last_failure: i64,
+    /// Who tried last; empty for one parked behind another.
+    #[prost(string, tag = "12")]
+    pub consumer: ::prost::alloc::string::String,
+    /// How often it was replayed.
+    #[prost(uint32, tag = "13")]
+    pub replays: u32,
+    /// It is being replayed right now.
+    #[prost(bool, tag = "14")]
+    pub replaying: bool,
+}
+/// A place in the list of dead letters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterPlace {
+    /// The group.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// The event's place in the log.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+}
+/// Which page of dead letters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLettersRequest {
+    /// Which of them.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// `next` of the page before.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<DeadLetterPlace>,
+    /// Dead letters a page; 0 = the server's choice.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+/// A page of dead letters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeadLettersResponse {
+    /// In order of group and position.
+    #[prost(message, repeated, tag = "1")]
+    pub letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// `after` of the next page; absent at the end.
+    #[prost(message, optional, tag = "2")]
+    pub next: ::core::option::Option<DeadLetterPlace>,
+}
+/// Which dead letters to do something with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SelectDeadLettersRequest {
+    /// Which of them.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// At the most so many, the oldest first; absent = all. Not looked at when they are counted.
+    #[prost(uint64, optional, tag = "2")]
+    pub limit: ::core::option::Option<u64>,
+}
+/// How many dead letters it was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLettersAffected {
+    /// Their number.
+    #[prost(uint64, tag = "1")]
+    pub letters: u64,
+}
 /// What the schema check at append time said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1637,6 +2069,122 @@ impl ErasePart {
             "ERASE_PART_DATA" => Some(Self::Data),
             "ERASE_PART_METADATA" => Some(Self::Metadata),
             "ERASE_PART_SUBJECT" => Some(Self::Subject),
+            _ => None,
+        }
+    }
+}
+/// Which consumer gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Strategy {
+    /// The consumers take turns.
+    RoundRobin = 0,
+    /// The first consumer gets everything until it has no room left, then the next.
+    DispatchToSingle = 1,
+    /// Events of one stream go to the same consumer as long as it stays and has room; no order is promised.
+    Pinned = 2,
+    /// As pinned, by the `$correlationId` of the event's metadata; by stream for events without one.
+    PinnedByCorrelation = 3,
+    /// Events of one stream go to one consumer at a time and stay in order, also across retries. A parked event parks the later
+    /// ones of its stream behind it.
+    Ordered = 4,
+}
+impl Strategy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "STRATEGY_ROUND_ROBIN",
+            Self::DispatchToSingle => "STRATEGY_DISPATCH_TO_SINGLE",
+            Self::Pinned => "STRATEGY_PINNED",
+            Self::PinnedByCorrelation => "STRATEGY_PINNED_BY_CORRELATION",
+            Self::Ordered => "STRATEGY_ORDERED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STRATEGY_ROUND_ROBIN" => Some(Self::RoundRobin),
+            "STRATEGY_DISPATCH_TO_SINGLE" => Some(Self::DispatchToSingle),
+            "STRATEGY_PINNED" => Some(Self::Pinned),
+            "STRATEGY_PINNED_BY_CORRELATION" => Some(Self::PinnedByCorrelation),
+            "STRATEGY_ORDERED" => Some(Self::Ordered),
+            _ => None,
+        }
+    }
+}
+/// What becomes of an event that was not processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NackAction {
+    /// It is tried again after a pause, and parked once the retries are used up.
+    Retry = 0,
+    /// It is parked.
+    Park = 1,
+    /// It is done without having been processed.
+    Skip = 2,
+}
+impl NackAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Retry => "NACK_ACTION_RETRY",
+            Self::Park => "NACK_ACTION_PARK",
+            Self::Skip => "NACK_ACTION_SKIP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NACK_ACTION_RETRY" => Some(Self::Retry),
+            "NACK_ACTION_PARK" => Some(Self::Park),
+            "NACK_ACTION_SKIP" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+}
+/// Why an event was parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ParkReason {
+    /// Nothing is said.
+    Unspecified = 0,
+    /// A consumer asked for it.
+    Requested = 1,
+    /// The retries were used up; the last try failed.
+    RetriesExhausted = 2,
+    /// The retries were used up; the last try took too long, or its consumer went away.
+    TimedOut = 3,
+    /// An earlier event of its stream is parked, and the group is ordered.
+    Behind = 4,
+}
+impl ParkReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PARK_REASON_UNSPECIFIED",
+            Self::Requested => "PARK_REASON_REQUESTED",
+            Self::RetriesExhausted => "PARK_REASON_RETRIES_EXHAUSTED",
+            Self::TimedOut => "PARK_REASON_TIMED_OUT",
+            Self::Behind => "PARK_REASON_BEHIND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PARK_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "PARK_REASON_REQUESTED" => Some(Self::Requested),
+            "PARK_REASON_RETRIES_EXHAUSTED" => Some(Self::RetriesExhausted),
+            "PARK_REASON_TIMED_OUT" => Some(Self::TimedOut),
+            "PARK_REASON_BEHIND" => Some(Self::Behind),
             _ => None,
         }
     }
@@ -2535,6 +3083,268 @@ pub mod event_store_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("graven.v1.EventStore", "Verification"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Consumes events as one of a group's consumers: first the options, then acknowledgements; back come a confirmation, then
+        /// deliveries, as many at a time as the options say. What is not acknowledged when the call ends is delivered to others.
+        pub async fn consume(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ConsumeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ConsumeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Consume",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Consume"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Makes a consumer group.
+        pub async fn create_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GroupDefinition>,
+        ) -> std::result::Result<tonic::Response<super::GroupChanged>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/CreateGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "CreateGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Replaces a group's settings. It keeps its position and its parked events; its consumers have to connect again. What it
+        /// selects cannot be changed.
+        pub async fn update_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GroupDefinition>,
+        ) -> std::result::Result<tonic::Response<super::GroupChanged>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/UpdateGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "UpdateGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves a group to another place. Its consumers have to connect again; parked events stay.
+        pub async fn reset_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetGroupRequest>,
+        ) -> std::result::Result<tonic::Response<super::GroupChanged>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/ResetGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "ResetGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a group, its parked events with it.
+        pub async fn delete_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GroupRequest>,
+        ) -> std::result::Result<tonic::Response<super::GroupChanged>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/DeleteGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "DeleteGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All groups, by name.
+        pub async fn groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GroupsRequest>,
+        ) -> std::result::Result<tonic::Response<super::GroupsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Groups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Groups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How a group stands.
+        pub async fn group_info(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GroupDescription>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/GroupInfo",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "GroupInfo"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Parked events, in order of group and position, a page a call.
+        pub async fn dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/DeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "DeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How many parked events fit a selection.
+        pub async fn count_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SelectDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersAffected>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/CountDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "CountDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has parked events delivered again, the oldest first; they leave the list when they are acknowledged.
+        pub async fn replay_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SelectDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersAffected>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/ReplayDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "ReplayDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes parked events from the list without having them processed, the oldest first. Durable when it is answered.
+        pub async fn skip_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SelectDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersAffected>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/SkipDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "SkipDeadLetters"));
             self.inner.unary(req, path, codec).await
         }
     }
