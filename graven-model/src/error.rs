@@ -262,6 +262,8 @@ codes! {
     SnapshotForeign = 1852 "snapshot-foreign" 409 exit 7: "delete the snapshot and read the stream from its beginning";
     /// A snapshot is malformed or out of bounds.
     InvalidSnapshot = 1853 "invalid-snapshot" 400 exit 2: "correct what the message names";
+    /// There is a newer snapshot of the stream.
+    SnapshotOutdated = 1854 "snapshot-outdated" 409 exit 4: "nothing needs to be done: the newer snapshot serves better";
 }
 
 impl Code {

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod names;
 pub mod read;
+pub mod snapshot;
 pub mod store;
 pub mod time;
 
@@ -38,6 +39,7 @@ pub use read::{
     Direction, EventFilter, FollowRequest, FollowStep, Page, PageEnd, Pattern, Query, QueryItem, ReadRequest,
     Selector, Start,
 };
+pub use snapshot::{FromSnapshot, FromSnapshotRequest, NewSnapshot, Snapshot, SnapshotOf, SnapshotReceipt};
 pub use store::{
     Counts, EventStore, FollowSteps, Frames, NamedCounts, Stats, StoreInfo, StreamInfo, StreamList,
     StreamListRequest,

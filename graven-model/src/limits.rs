@@ -57,6 +57,9 @@ pub const REGEX_BYTES_MAX: usize = 4096;
 /// Bytes a compiled regular expression may take. [`crate::Code::InvalidFilter`]
 pub const REGEX_COMPILED_BYTES_MAX: usize = 1 << 20;
 
+/// Times a regular expression that looks around turns back over one name: a millisecond. [`crate::Code::InvalidFilter`]
+pub const REGEX_BACKTRACKS_MAX: usize = 10_000;
+
 /// Events a page when the reader does not say.
 pub const PAGE_EVENTS_DEFAULT: u32 = 500;
 
@@ -190,6 +193,17 @@ pub const DEAD_LETTER_ERROR_BYTES_MAX: usize = 4 << 10;
 
 /// Dead letters on one page, and positions named in one selection. [`crate::Code::InvalidLimit`]
 pub const DEAD_LETTER_PAGE_MAX: usize = 1_000;
+
+/// Bytes of the name of a stream that has snapshots: they are kept in a stream whose name is longer by twelve bytes with that
+/// of its metadata. [`crate::Code::InvalidSnapshot`]
+pub const SNAPSHOT_STREAM_BYTES_MAX: usize = STREAM_NAME_BYTES_MAX - 12;
+
+/// Snapshots kept of one stream: looking for an older one reads them one after the other. [`crate::Code::InvalidSnapshot`]
+pub const SNAPSHOTS_KEPT_MAX: u32 = 100;
+
+/// Snapshots a check of a log compares with the events they are made of: some 150 bytes each in memory meanwhile. The report
+/// says if there are more.
+pub const VERIFY_SNAPSHOTS_MAX: usize = 1 << 20;
 
 /// Text from outside, cut for an error message.
 #[must_use]

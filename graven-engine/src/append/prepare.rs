@@ -6,8 +6,8 @@ use crate::env::Entropy;
 use foldhash::{HashSet, HashSetExt};
 use graven_model::error::Details;
 use graven_model::event::{ContentType, Kind, NewEvent};
-use graven_model::limits;
 use graven_model::{AppendRequest, Code, Error, Expected, Idempotency, Receipt, Result};
+use graven_model::{limits, snapshot};
 use graven_proof::{Hash, leaf};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -19,6 +19,14 @@ pub(crate) const METADATA_TYPE: &str = "$metadata";
 /// The stream of the store's own control records.
 pub(crate) const AUDIT_STREAM: &str = "$audit";
 
+/// Whether the store alone writes a stream: its own records, and what it keeps for consumer groups and as snapshots, with the
+/// metadata of those streams.
+fn is_own(stream: &str) -> bool {
+    let described = stream.strip_prefix("$$").unwrap_or(stream);
+    matches!(described, AUDIT_STREAM | "$groups")
+        || ["$group-", snapshot::STREAM_PREFIX].iter().any(|prefix| described.starts_with(prefix))
+}
+
 /// What an append is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Operation {
@@ -29,6 +37,8 @@ pub(crate) enum Operation {
     Delete,
     /// The first stream gets its tombstone.
     Tombstone,
+    /// Events of the store's own, in streams that it alone writes.
+    Own,
     /// The store's own record of this kind.
     Control(Kind),
 }
@@ -98,12 +108,14 @@ pub(crate) fn prepare(
             .found(format!("about {frame_bytes_max} bytes")));
     }
     let kind = match operation {
-        Operation::Append | Operation::Delete => Kind::Event,
+        Operation::Append | Operation::Delete | Operation::Own => Kind::Event,
         Operation::Tombstone => Kind::Tombstone,
         Operation::Control(kind) => kind,
     };
     let sealed = match sealer {
-        Some(keys) if operation == Operation::Append => seal(&mut request, keys, entropy)?,
+        Some(keys) if matches!(operation, Operation::Append | Operation::Own) => {
+            seal(&mut request, keys, entropy)?
+        }
         _ => Vec::new(),
     };
     frame_bytes_max += sealed.iter().filter(|sealed| **sealed).count() * 2 * SEAL_OVERHEAD;
@@ -146,10 +158,10 @@ fn check_shape(operation: Operation, request: &AppendRequest) -> Result<()> {
         if request.streams.len() > 1 && !seen.insert(write.stream.as_str()) {
             return invalid(&format!("the append names stream {:?} twice", write.stream.as_str()));
         }
-        if write.stream.as_str() == AUDIT_STREAM && !matches!(operation, Operation::Control(_)) {
+        if is_own(write.stream.as_str()) && !matches!(operation, Operation::Control(_) | Operation::Own) {
             return Err(Error::new(
                 Code::InvalidStreamName,
-                "stream \"$audit\" is written by the store alone",
+                format!("stream {:?} is written by the store alone", limits::shorten(write.stream.as_str())),
             ));
         }
         if operation == Operation::Tombstone && write.stream.is_metadata() {
@@ -213,7 +225,7 @@ fn check_event(operation: Operation, metadata_stream: bool, event: &NewEvent) ->
             .found(event.tags.len().to_string()));
     }
     for tag in &event.tags {
-        if !bounded(tag, limits::TAG_BYTES_MAX) || tag.starts_with('$') {
+        if !bounded(tag, limits::TAG_BYTES_MAX) || tag.starts_with('$') && operation != Operation::Own {
             return Err(Error::new(Code::InvalidTag, format!("tag {:?} is not valid", limits::shorten(tag)))
                 .expected(format!(
                     "1 to {} bytes without control characters that do not start with '$'",

@@ -17,6 +17,9 @@ pub(crate) struct ControlWriter {
     path: OnceLock<Arc<WritePath>>,
 }
 
+/// Records of one erasure in one append.
+const ERASURES_MAX: usize = 10_000;
+
 /// Keeps the randomness of event ids apart from that of every other user of a fixed seed, and of an earlier opening.
 const ID_PURPOSE: u64 = 1 << 33;
 
@@ -39,26 +42,35 @@ impl ControlWriter {
     /// # Errors
     /// As [`crate::Store::append`]; [`Code::NotTheWriter`] before this store takes appends.
     pub(crate) fn append(&self, control: &Control) -> Result<Receipt> {
-        let id = EventId(self.entropy.lock().bytes());
-        self.append_as(id, control)
+        self.append_all(control.kind(), std::slice::from_ref(control))
     }
 
-    /// [`ControlWriter::append`] under an id that the caller makes sure is not taken.
-    pub(super) fn append_as(&self, id: EventId, control: &Control) -> Result<Receipt> {
-        let event = NewEvent::json(id, control.event_type(), control.encode());
-        self.append_events(control.kind(), vec![event])
+    /// Appends the records of one erasure, and answers with the position of the last, whose id the caller
+    /// makes sure is not taken. More than fit one append go ahead in appends of their own.
+    pub(super) fn append_erasures(&self, id: EventId, erasures: &[Control]) -> Result<u64> {
+        let ahead = erasures.len().saturating_sub(1) / ERASURES_MAX * ERASURES_MAX;
+        for some in erasures[..ahead].chunks(ERASURES_MAX) {
+            self.append_all(Kind::Erasure, some)?;
+        }
+        let mut events = self.events(&erasures[ahead..]);
+        if let Some(last) = events.last_mut() {
+            last.id = id;
+        }
+        let count = events.len() as u64;
+        Ok(self.append_events(Kind::Erasure, events)?.first_position.0 + count.saturating_sub(1))
     }
 
     /// Appends records of one kind, all of them or none.
     pub(super) fn append_all(&self, kind: Kind, controls: &[Control]) -> Result<Receipt> {
-        let events = {
-            let mut entropy = self.entropy.lock();
-            let event = |control: &Control| {
-                NewEvent::json(EventId(entropy.bytes()), control.event_type(), control.encode())
-            };
-            controls.iter().map(event).collect()
+        self.append_events(kind, self.events(controls))
+    }
+
+    fn events(&self, controls: &[Control]) -> Vec<NewEvent> {
+        let mut entropy = self.entropy.lock();
+        let event = |control: &Control| {
+            NewEvent::json(EventId(entropy.bytes()), control.event_type(), control.encode())
         };
-        self.append_events(kind, events)
+        controls.iter().map(event).collect()
     }
 
     fn append_events(&self, kind: Kind, events: Vec<NewEvent>) -> Result<Receipt> {

@@ -15,6 +15,7 @@
 mod destroy;
 mod meant;
 mod progress;
+mod snapshots;
 mod survey;
 
 use graven_model::erasure::{ErasureOutcome, ErasureRequest, ErasureTarget, HoldOn, Part};
@@ -33,7 +34,9 @@ use graven_proof::control::{Control, Erasure, Hold, Retention, Target};
 use meant::{find_again, positions_of, resolve};
 use parking_lot::Mutex;
 use progress::{read_progress, write_progress};
+use snapshots::Derived;
 use sha2::{Digest, Sha256};
+use tokio::sync::RwLock;
 use survey::survey;
 
 /// What a store remembers for its erasures.
@@ -41,6 +44,9 @@ use survey::survey;
 pub(crate) struct Eraser {
     /// One erasure, and one change of the holds, at a time.
     pub(super) state: Mutex<State>,
+    /// Held shared while a snapshot is put, and alone from looking for the snapshots that are erased with their events until
+    /// the record is in the log: none comes between.
+    pub(crate) snapshots: RwLock<()>,
 }
 
 /// Where something is destroyed.
@@ -92,23 +98,39 @@ impl Eraser {
         if survey.events == 0 {
             return Err(Error::new(Code::NothingToErase, "nothing is there to be erased"));
         }
+        let no_snapshot_comes = self.snapshots.blocking_write();
+        let derived = snapshots::of_streams(shared, &survey.streams, &state.holds)?;
         if dry_run {
-            let (events, segments) = (survey.events, survey.segments.len() as u64);
+            let mut segments = survey.segments;
+            derived.iter().for_each(|derived| segments.extend(&derived.found.segments));
+            let (events, segments) = (survey.events, segments.len() as u64);
             return Ok(ErasureOutcome { events, segments, ..ErasureOutcome::default() });
         }
-        let erasure = Erasure {
-            target,
-            parts,
-            events: survey.events,
-            first,
-            request: request.request.clone(),
-            basis: request.basis.clone(),
-            decided_by: request.decided_by.clone(),
-            approved_by: request.approved_by.clone(),
+        let erasure = |target, parts, events, first| {
+            Control::Erasure(Erasure {
+                target,
+                parts,
+                events,
+                first,
+                request: request.request.clone(),
+                basis: request.basis.clone(),
+                decided_by: request.decided_by.clone(),
+                approved_by: request.approved_by.clone(),
+            })
         };
         let bar = meant.subject().map(|subject| shared.sources.erasing.bar(subject));
-        let record = trail.control().append_as(id, &Control::Erasure(erasure))?.first_position.0;
-        let meant = vec![Meant { at: record, ..meant }];
+        // The request's own record comes last: where it stands, the others stand too.
+        let mut records = Vec::with_capacity(derived.len() + 1);
+        let mut all = Vec::with_capacity(derived.len() + 1);
+        for Derived { target, first, meant, found } in derived {
+            records.push(erasure(target, snapshots::PARTS.to_vec(), found.events, first));
+            all.push(meant);
+        }
+        records.push(erasure(target, parts, survey.events, first));
+        all.push(meant);
+        let record = trail.control().append_erasures(id, &records)?;
+        drop(no_snapshot_comes);
+        let meant = all.into_iter().map(|meant| Meant { at: record, ..meant }).collect();
         let done = state.carry_out(shared, trail, site, (record, record + 1), meant, bar)?;
         Ok(ErasureOutcome { events: survey.events, ..done })
     }
@@ -226,7 +248,7 @@ impl State {
         }))
     }
 
-    /// What follows the records of a decision, the first of which stands at `record`, the last before `next`.
+    /// What follows the records of a decision, the one that stands for it at `record`, the last before `next`.
     pub(super) fn carry_out(
         &mut self,
         shared: &Shared,

@@ -14,7 +14,7 @@ use crate::read::metadata::StreamMetadata;
 use foldhash::{HashMap, HashSet};
 use graven_model::erasure::{Part, ScavengeReport};
 use graven_model::event::Kind;
-use graven_model::{Direction, Result, StreamName, limits};
+use graven_model::{Direction, Result, StreamName, limits, snapshot};
 use graven_proof::Hash;
 use graven_proof::control::{Control, Retention, Target};
 
@@ -136,7 +136,8 @@ fn plans(shared: &Shared, state: &State, report: &mut ScavengeReport) -> Result<
                         _ => None,
                     }
                 };
-                let Some(stream) = stream.filter(|stream| !stream.as_str().starts_with('$')) else {
+                let dropped_from = |name: &str| !name.starts_with('$') || snapshot::described(name).is_some();
+                let Some(stream) = stream.filter(|stream| dropped_from(stream.as_str())) else {
                     continue;
                 };
                 match plan(shared, state, &stream, &dropped)? {
@@ -235,7 +236,7 @@ fn hidden_below(
     let Some(metadata) = sources.metadata(pending, name, StreamMetadata::parse)?.transpose()? else {
         return Ok(None);
     };
-    if metadata.is_deleted() {
+    if metadata.is_deleted() || crate::snapshot::obsolete(shared, stream)? {
         return Ok(Some((end, "deleted")));
     }
     let by_count = metadata.max_count.map_or(0, |count| end.saturating_sub(count));

@@ -6,7 +6,7 @@ use crate::audit::holds::{self, Holds};
 use crate::log::frame::{Record, Subject};
 use crate::log::reader::Reader;
 use foldhash::HashMap;
-use graven_model::{Code, Error, Result, ids, limits};
+use graven_model::{Code, Error, Result, ids, limits, snapshot};
 use graven_proof::Hash;
 use graven_proof::control::Hold;
 use std::cell::RefCell;
@@ -24,6 +24,8 @@ pub(super) struct Survey {
     pub(super) segments: BTreeSet<u64>,
     /// Position of a sealed event among them.
     pub(super) sealed: Option<u64>,
+    /// Streams they belong to.
+    pub(super) streams: BTreeSet<String>,
 }
 
 /// Asks which hold covers an event, remembering keys of names.
@@ -89,7 +91,8 @@ pub(super) fn survey(shared: &Shared, meant: &Meant, holds: Option<&Holds>) -> R
             return Ok(());
         }
         // Clients may name a subject in system streams of their own; no event of a metadata stream has one.
-        if record.stream.starts_with('$') && meant.subject().is_none() {
+        let needed = record.stream.starts_with('$') && snapshot::described(record.stream).is_none();
+        if needed && meant.subject().is_none() {
             return Err(Error::new(
                 Code::InvalidErasure,
                 format!("the event at position {position} is the store's own, which it cannot do without"),
@@ -104,6 +107,9 @@ pub(super) fn survey(shared: &Shared, meant: &Meant, holds: Option<&Holds>) -> R
             .found(hold.reason.clone()));
         }
         found.events += 1;
+        if !found.streams.contains(record.stream) {
+            found.streams.insert(record.stream.to_owned());
+        }
         if record.sealed && record.data_erased.is_none() {
             found.sealed = Some(position);
         }
