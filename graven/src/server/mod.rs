@@ -18,6 +18,7 @@ mod grpc;
 mod import;
 mod info;
 mod json;
+mod kurrent;
 mod long_read;
 mod lookup;
 mod media;

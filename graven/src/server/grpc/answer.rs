@@ -17,19 +17,19 @@ use tonic::Status;
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// An answer with a body that ends in trailers.
-pub(super) fn streaming(body: Body) -> Response<Body> {
+pub(in crate::server) fn streaming(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
     response
 }
 
 /// An answer that is complete.
-pub(super) fn whole(message: Bytes) -> Response<Body> {
+pub(in crate::server) fn whole(message: Bytes) -> Response<Body> {
     streaming(Body::new(Whole { message: Some(message), trailers: Some(trailers(None)) }))
 }
 
 /// An answer of one message.
-pub(super) fn message(message: &impl Message) -> Bytes {
+pub(in crate::server) fn message(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut out = Vec::with_capacity(PREFIX_BYTES + length);
     put_message(&mut out, message);
@@ -37,21 +37,21 @@ pub(super) fn message(message: &impl Message) -> Bytes {
 }
 
 /// Writes a message behind its prefix.
-pub(super) fn put_message(out: &mut impl BufMut, message: &impl Message) {
+pub(in crate::server) fn put_message(out: &mut impl BufMut, message: &impl Message) {
     out.put_u8(0);
     out.put_u32(u32::try_from(message.encoded_len()).expect("an answer is bounded far below 4 GiB"));
     message.encode(out).expect("the buffer grows");
 }
 
 /// Room for a prefix, to be filled in by [`end_message`] once the length is known.
-pub(super) fn begin_message(room: usize) -> Vec<u8> {
+pub(in crate::server) fn begin_message(room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(PREFIX_BYTES + room);
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     out
 }
 
 /// Fills in the length of the message begun by [`begin_message`], of which `tail` bytes follow apart.
-pub(super) fn end_message(out: &mut [u8], tail: usize) {
+pub(in crate::server) fn end_message(out: &mut [u8], tail: usize) {
     let length =
         u32::try_from(out.len() - PREFIX_BYTES + tail).expect("an answer is bounded far below 4 GiB");
     out[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
@@ -70,7 +70,7 @@ pub(super) fn refusal(error: &Error) -> Response<Body> {
 }
 
 /// The end of an answer: all well, or what broke it off.
-pub(super) fn trailers(error: Option<&Error>) -> HeaderMap {
+pub(in crate::server) fn trailers(error: Option<&Error>) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(4);
     match error {
         None => {

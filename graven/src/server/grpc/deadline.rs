@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 ///
 /// # Errors
 /// [`Code::BadRequest`] for what is not 1 to 8 digits and a unit.
-pub(super) fn of(headers: &HeaderMap) -> Result<Option<Instant>> {
+pub(in crate::server) fn of(headers: &HeaderMap) -> Result<Option<Instant>> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let timeout = value.to_str().ok().and_then(parse).ok_or_else(|| {
         Error::new(Code::BadRequest, "grpc-timeout is malformed").expected("digits and one of H M S m u n")

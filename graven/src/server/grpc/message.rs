@@ -15,13 +15,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 /// Bytes before a message: whether it is compressed, and its length.
-pub(super) const PREFIX_BYTES: usize = 5;
+pub(in crate::server) const PREFIX_BYTES: usize = 5;
 
 /// A client that sends a message slower than this, in bytes a second, is cut off.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 
 /// The messages of one call, in order.
-pub(super) struct Messages {
+pub(in crate::server) struct Messages {
     app: Arc<App>,
     body: Body,
     /// What came and was not used yet.
@@ -52,7 +52,7 @@ enum State {
 
 impl Messages {
     /// The messages of a call's body; unless they `may_wait`, the first has to come soon.
-    pub(super) fn new(app: Arc<App>, body: Body, may_wait: bool) -> Messages {
+    pub(in crate::server) fn new(app: Arc<App>, body: Body, may_wait: bool) -> Messages {
         let state = State::Prefix(BytesMut::new());
         Messages { app, body, chunk: Bytes::new(), state, patience: None, may_wait }
     }
@@ -61,7 +61,7 @@ impl Messages {
     ///
     /// # Errors
     /// As [`Messages::poll_next`]; [`Code::BadRequest`] if there is none, or if it does not decode.
-    pub(super) async fn only<M: Message + Default>(app: Arc<App>, body: Body) -> Result<M> {
+    pub(in crate::server) async fn only<M: Message + Default>(app: Arc<App>, body: Body) -> Result<M> {
         decode(&Messages::only_bytes(app, body).await?.bytes)
     }
 
@@ -69,7 +69,7 @@ impl Messages {
     ///
     /// # Errors
     /// As [`Messages::poll_next`]; [`Code::BadRequest`] if there is none.
-    pub(super) async fn only_bytes(app: Arc<App>, body: Body) -> Result<HeldBody> {
+    pub(in crate::server) async fn only_bytes(app: Arc<App>, body: Body) -> Result<HeldBody> {
         let mut messages = Messages::new(app, body, false);
         let message = poll_fn(|context| messages.poll_next(context)).await?;
         let message = message.ok_or_else(|| Error::new(Code::BadRequest, "the call has no message"))?;
@@ -86,7 +86,7 @@ impl Messages {
     /// # Errors
     /// [`Code::BodyTooLarge`] before it is read, [`Code::BadRequest`] if the framing is wrong or it breaks off,
     /// [`Code::Timeout`] if it stalls. No message follows an error.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<HeldBody>>> {
+    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<HeldBody>>> {
         let outcome = self.advance(context);
         match &outcome {
             Poll::Ready(Ok(Some(_))) => self.patience = None,
@@ -206,7 +206,7 @@ fn take_room(app: &Arc<App>, length: usize) -> State {
 ///
 /// # Errors
 /// [`Code::BadRequest`] if it is not of that kind.
-pub(super) fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M> {
+pub(in crate::server) fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M> {
     M::decode(bytes.clone())
         .map_err(|error| Error::new(Code::BadRequest, format!("the message does not decode: {error}")))
 }

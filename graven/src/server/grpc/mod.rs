@@ -1,4 +1,5 @@
-//! gRPC: `graven.v1`, health and reflection, on the port of HTTP.
+//! gRPC: `graven.v1`, health and reflection, on the port of HTTP; the protocol of KurrentDB's clients goes on to
+//! `kurrent`.
 //!
 //! A call is one HTTP/2 request: [`message`] reads its messages and bounds them, [`answer`] writes the answer,
 //! [`unary`], [`session`] and [`pages`] are the three shapes a call has. Framing is done here and not by tonic, so that
@@ -6,10 +7,10 @@
 //! go out without a copy. Health and reflection are tonic's.
 
 mod acts;
-mod answer;
+pub(super) mod answer;
 mod audit;
-mod deadline;
-mod message;
+pub(super) mod deadline;
+pub(super) mod message;
 mod pages;
 mod session;
 mod side;
@@ -17,6 +18,7 @@ mod unary;
 mod words;
 
 use super::App;
+use super::kurrent;
 use super::problem::Refused;
 use answer::refusal;
 use axum::body::Body;
@@ -72,6 +74,12 @@ impl Grpc {
     pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let path = request.uri().path();
+        if kurrent::is_ours(path) {
+            let route = kurrent::route(path);
+            let span = tracing::info_span!("call", route);
+            let response = kurrent::answer(&self.app, route, request).instrument(span).await;
+            return self.finish(route.unwrap_or("other"), started, response);
+        }
         let Some(route) = ROUTES.iter().copied().find(|route| *route == path) else {
             if let Some(service) = self.side.service(path) {
                 return service(request).await;
@@ -120,7 +128,8 @@ impl Grpc {
     }
 }
 
-fn compressed(headers: &HeaderMap) -> bool {
+/// Whether the messages of a call are compressed.
+pub(super) fn compressed(headers: &HeaderMap) -> bool {
     headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
 }
 

@@ -3,7 +3,7 @@
 use crate::server::App;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use graven_proto::{DESCRIPTOR, SERVICE};
+use graven_proto::{DESCRIPTOR, SERVICE, kurrentdb};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ impl Side {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR)
+                .register_encoded_file_descriptor_set(kurrentdb::DESCRIPTOR)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         Ok(Side {
