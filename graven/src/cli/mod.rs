@@ -8,10 +8,12 @@ mod audit;
 mod backup;
 mod client;
 mod confirm;
+mod dead_letter;
 mod doctor;
 mod event;
 mod export;
 mod failure;
+mod group;
 mod import;
 mod journal;
 mod json;
@@ -97,6 +99,12 @@ enum Command {
     /// List, look at, delete and truncate streams
     #[command(subcommand)]
     Stream(stream::Command),
+    /// Make, list, change and delete consumer groups
+    #[command(subcommand)]
+    Group(group::Command),
+    /// List, replay, skip and export events that consumer groups could not process
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
     /// Import CloudEvents, one a line; a second run of the same file adds nothing
     Import(import::Args),
     /// Export CloudEvents, one a line, as `import` takes them
@@ -152,6 +160,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&args, &global.client()?, global.output()),
         Command::Stats => stats::run(&global.client()?, global.output()),
         Command::Stream(command) => stream::run(&command, &global.client()?, global.output()),
+        Command::Group(command) => group::run(&command, &global),
+        Command::DeadLetter(command) => dead_letter::run(&command, &global),
         Command::Import(args) => import::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),

@@ -85,6 +85,27 @@ impl Select {
     }
 }
 
+impl Filter {
+    /// The filters that are given, as fields of a body.
+    pub(crate) fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        for (name, value) in [
+            ("stream_prefix", &self.stream_prefix),
+            ("stream_regex", &self.stream_regex),
+            ("type_prefix", &self.type_prefix),
+            ("type_regex", &self.type_regex),
+        ] {
+            if let Some(value) = value {
+                fields.insert(name.into(), in_body(name, value.clone()));
+            }
+        }
+        if self.exclude_system {
+            fields.insert("exclude_system".into(), true.into());
+        }
+        fields
+    }
+}
+
 impl Selection {
     /// One stream.
     ///

@@ -3,7 +3,7 @@
 //! One thread reads pages; this one writes and packs them. A file appears under its name only when it is complete.
 
 mod pages;
-mod sink;
+pub(crate) mod sink;
 
 use super::Global;
 use super::failure::{Exit, usage};

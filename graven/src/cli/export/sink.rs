@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A place for lines.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     name: String,
     encoder: Option<Encoder>,
     temporary: Option<PathBuf>,
@@ -30,7 +30,7 @@ impl Sink {
     ///
     /// # Errors
     /// If the file cannot be made.
-    pub(super) fn create(name: &str) -> anyhow::Result<Sink> {
+    pub(crate) fn create(name: &str) -> anyhow::Result<Sink> {
         let failed = |error| write_failed(name, &error);
         let (encoder, temporary) = if name == "-" {
             (Encoder::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())), None)
@@ -58,7 +58,7 @@ impl Sink {
     ///
     /// # Errors
     /// If they cannot be written; a closed standard output ends the command quietly.
-    pub(super) fn write(&mut self, lines: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn write(&mut self, lines: &[u8]) -> anyhow::Result<()> {
         self.bytes += lines.len() as u64;
         let written = match self.encoder.as_mut().expect("the encoder is taken only at the end") {
             Encoder::Stdout(out) => out.write_all(lines),
@@ -73,7 +73,7 @@ impl Sink {
     ///
     /// # Errors
     /// If that fails; then there is no file.
-    pub(super) fn finish(mut self) -> anyhow::Result<u64> {
+    pub(crate) fn finish(mut self) -> anyhow::Result<u64> {
         let encoder = self.encoder.take().expect("the encoder is taken only at the end");
         self.put_in_place(encoder).map_err(|error| write_failed(&self.name, &error))?;
         Ok(self.bytes)
