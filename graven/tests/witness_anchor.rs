@@ -2,6 +2,7 @@
 //! that was rolled back or rewritten does not get past them.
 
 mod support;
+mod tls_support;
 mod witness_support;
 
 use graven_proof::checkpoint::SignedCheckpoint;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use support::{Server, wait_until};
 use tempfile::TempDir;
+use tls_support::{Issuer, TlsLine};
 use witness_support::WitnessServer;
 
 const QUICK: [&str; 4] = ["--set", "audit.checkpoint_interval=20ms", "--set", "audit.witness_interval=20ms"];
@@ -52,6 +54,18 @@ impl Setting {
         let path = self.dir.path().join("policy");
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A policy that wants a witness which is reached at this URL.
+    fn policy_at(&self, witness: &WitnessServer, url: &str) -> String {
+        let path = self.dir.path().join("policy");
+        std::fs::write(&path, format!("witness w0 {} {url}\nquorum w0\n", witness.vkey)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// An authority for certificates.
+    fn issuer(&self, name: &str) -> Issuer {
+        Issuer::new(&self.dir.path().join(name))
     }
 
     fn server(&self, policy: &str, more: &[&str]) -> Server {
@@ -255,6 +269,95 @@ fn with_drop_a_checkpoint_is_sent_once_and_the_next_one_again() {
     assert!(!anchors(&server)["unwitnessed"].is_null());
     let position = server.client().append_one("next", "T");
     witnessed(&server, position + 1);
+}
+
+/// Waits until the only witness is told to fail with these words.
+fn told(server: &Server, words: &str) {
+    wait_until("the failure is told", || {
+        let error = error_of(server, 0, "GRV-1764");
+        error["message"].as_str().unwrap().contains(words).then_some(())
+    });
+}
+
+#[test]
+fn a_witness_behind_tls_is_asked_again_until_its_certificate_is_one_to_trust() {
+    let setting = Setting::new();
+    let (trusted, stranger) = (setting.issuer("trusted"), setting.issuer("stranger"));
+    let witness = setting.witness("w0");
+    let line = TlsLine::to(witness.address(), stranger.issue("IP:127.0.0.1"));
+    let policy = setting.policy_at(&witness, &line.url);
+    let server = setting.server(&policy, &["--set", &format!("audit.ca_file={}", trusted.ca_file())]);
+    told(&server, "no authority that is trusted: neither the system's nor one in audit.ca_file");
+    line.show(trusted.issue("DNS:elsewhere.example,IP:127.0.0.2"));
+    told(&server, "another host's");
+    let position = server.client().append_one("meanwhile", "T");
+    assert_eq!(anchors(&server)["witnessed"], 0);
+    line.show(trusted.issue("IP:127.0.0.1"));
+    let report = witnessed(&server, position + 1);
+    assert!(report["witnesses"][0]["error"].is_null());
+    assert_eq!(report["witnesses"][0]["url"], line.url);
+}
+
+#[test]
+fn the_systems_authorities_are_trusted_beside_those_of_a_file() {
+    let setting = Setting::new();
+    let (system, own) = (setting.issuer("system"), setting.issuer("own"));
+    let witness = setting.witness("w0");
+    for issuer in [&system, &own] {
+        let line = TlsLine::to(witness.address(), issuer.issue("DNS:localhost"));
+        let policy = setting.policy_at(&witness, &line.url.replace("127.0.0.1", "localhost"));
+        let mut command = support::command();
+        command.env("SSL_CERT_FILE", system.ca_file()).env_remove("SSL_CERT_DIR");
+        let own = format!("audit.ca_file={}", own.ca_file());
+        let flags = [&["--witness-policy", &policy, "--set", &own], &QUICK[..]].concat();
+        let server = Server::start_by(command, "127.0.0.1:0", &setting.data(), &flags);
+        let position = server.client().append_one("more", "T");
+        witnessed(&server, position + 1);
+        assert!(server.stop().success());
+    }
+}
+
+#[test]
+fn a_witness_without_tls_or_without_a_word_holds_nothing_up() {
+    let setting = Setting::new();
+    let witness = setting.witness("w0");
+    let no_tls = setting.policy_at(&witness, &format!("https://{}", witness.address()));
+    let trusted = setting.issuer("trusted");
+    let own = format!("audit.ca_file={}", trusted.ca_file());
+    let server = setting.server(&no_tls, &["--set", &own]);
+    told(&server, "does not speak TLS");
+    assert!(server.stop().success());
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = setting.policy_at(&witness, &format!("https://{}", silent.local_addr().unwrap()));
+    let server = setting.server(&silent, &["--set", &own]);
+    told(&server, "timeout");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn certificates_that_cannot_be_used_keep_the_server_from_starting() {
+    let setting = Setting::new();
+    let dir = setting.dir.path();
+    let (empty, nonsense, broken) = (dir.join("empty"), dir.join("nonsense"), dir.join("broken"));
+    std::fs::write(&empty, "").unwrap();
+    std::fs::write(&nonsense, "no certificate").unwrap();
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let missing = dir.join("missing");
+    let run = |more: &[&str]| {
+        let mut command = support::command();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(setting.data()).args(more);
+        command.env("SSL_CERT_FILE", &empty).env_remove("SSL_CERT_DIR");
+        let out = command.output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    for file in [&missing, &empty, &nonsense, &broken] {
+        let (code, err) = run(&["--set", &format!("audit.ca_file={}", file.display())]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains("GRV-1600") && err.contains(file.to_str().unwrap()), "{err}");
+    }
+    let (code, err) = run(&["--timestamp-url", "https://127.0.0.1:1/"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("no root certificates") && err.contains("audit.ca_file"), "{err}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) struct AnchorConfig {
     interval: Duration,
     timestamp_url: Option<String>,
     timestamp_interval: Duration,
+    ca_file: Option<PathBuf>,
 }
 
 impl Default for AnchorConfig {
@@ -30,6 +31,7 @@ impl Default for AnchorConfig {
             interval: Duration::from_secs(5),
             timestamp_url: None,
             timestamp_interval: Duration::from_secs(3600),
+            ca_file: None,
         }
     }
 }
@@ -80,8 +82,8 @@ impl AnchorConfig {
     /// # Errors
     /// What was expected.
     pub(super) fn set_timestamp_url(&mut self, url: &str) -> std::result::Result<(), String> {
-        if !url.starts_with("http://") {
-            return Err("an address such as http://127.0.0.1:3161/tsa".into());
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err("an address such as https://tsa.example/".into());
         }
         self.timestamp_url = Some(url.to_owned());
         Ok(())
@@ -94,6 +96,18 @@ impl AnchorConfig {
     pub(super) fn set_timestamp_interval(&mut self, text: &str) -> std::result::Result<(), String> {
         self.timestamp_interval =
             between(text, Duration::from_millis(10), Duration::from_secs(30 * 24 * 3600))?;
+        Ok(())
+    }
+
+    /// Takes the file of the authorities that are trusted over `https://` besides the system's.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(super) fn set_ca_file(&mut self, file: &str) -> std::result::Result<(), String> {
+        if file.is_empty() {
+            return Err("a file".into());
+        }
+        self.ca_file = Some(file.into());
         Ok(())
     }
 
@@ -125,6 +139,7 @@ impl AnchorConfig {
             interval: self.interval,
             timestamp_url: self.timestamp_url.clone(),
             timestamp_interval: self.timestamp_interval,
+            ca_file: self.ca_file.clone(),
         })
     }
 }

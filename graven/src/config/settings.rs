@@ -151,6 +151,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "audit.timestamp_interval",
         apply: |config, text| config.anchor.set_timestamp_interval(text),
     },
+    Setting { key: "audit.ca_file", apply: |config, text| config.anchor.set_ca_file(text) },
     Setting {
         key: "log.level",
         apply: |config, text| {

@@ -60,8 +60,13 @@ impl Server {
 
     /// [`Server::start_in`] on an address, such as that of a server that ended.
     pub(crate) fn start_at(listen: &str, data: &Path, arguments: &[&str]) -> Server {
+        Server::start_by(command(), listen, data, arguments)
+    }
+
+    /// [`Server::start_at`] by a command that has more in its environment.
+    pub(crate) fn start_by(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Server {
         let stderr = data.with_extension("stderr");
-        let mut child = command()
+        let mut child = command
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)

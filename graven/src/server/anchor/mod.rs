@@ -11,6 +11,7 @@ mod cosignatures;
 mod courier;
 mod post;
 mod standing;
+mod trust;
 
 use authority::Authority;
 use cosignatures::Cosignatures;
@@ -26,10 +27,11 @@ use graven_proof::policy::Policy;
 use post::Post;
 pub(super) use standing::Report;
 use standing::Standing;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use trust::Trust;
 
 /// File of the cosigned checkpoints in the store's directory.
 const COSIGNATURES_FILE: &str = "cosignatures.log";
@@ -77,25 +79,50 @@ pub(crate) struct AnchorSettings {
     pub(crate) timestamp_url: Option<String>,
     /// Pause between two timestamps.
     pub(crate) timestamp_interval: Duration,
+    /// Certificates (PEM) of authorities that are trusted over `https://` besides the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// Ways to everyone who is asked.
+struct Ways {
+    /// With the witness's number in the policy.
+    witnesses: Vec<(usize, Post)>,
+    authority: Option<Post>,
 }
 
 impl AnchorSettings {
     /// Looks at everything that can be judged before a store is there.
     ///
     /// # Errors
-    /// [`Code::InvalidConfig`] for a URL that cannot be used, or too many witnesses.
+    /// [`Code::InvalidConfig`] for a URL or certificates that cannot be used, or too many witnesses.
     pub(crate) fn check(&self) -> Result<()> {
+        self.ways().map(drop)
+    }
+
+    fn ways(&self) -> Result<Ways> {
         let parties = self.policy.as_ref().map(Policy::witnesses).unwrap_or_default();
-        let urls: Vec<&String> = parties.iter().filter_map(|party| party.url.as_ref()).collect();
+        let numbered = parties.iter().enumerate();
+        let urls: Vec<(usize, &String)> =
+            numbered.filter_map(|(number, party)| Some((number, party.url.as_ref()?))).collect();
         if urls.len() > limits::WITNESSES_MAX {
             return Err(Error::new(Code::InvalidConfig, "the policy has too many witnesses with a URL")
                 .expected(format!("at most {}", limits::WITNESSES_MAX))
                 .found(urls.len().to_string()));
         }
-        for url in urls {
-            Post::to_witness(url)?;
-        }
-        self.timestamp_url.as_ref().map_or(Ok(()), |url| Post::to_authority(url).map(drop))
+        let mut all = urls.iter().map(|(_, url)| *url).chain(&self.timestamp_url);
+        let ca_file = self.ca_file.as_deref();
+        let speaks_tls =
+            |url: &String| url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        let trust = match all.any(speaks_tls) {
+            true => Trust::with_system(ca_file)?,
+            false => Trust::own(ca_file)?,
+        };
+        let to_witness = |(number, url): (usize, &String)| Ok((number, Post::to_witness(url, &trust)?));
+        let to_authority = |url: &String| Post::to_authority(url, &trust);
+        Ok(Ways {
+            witnesses: urls.into_iter().map(to_witness).collect::<Result<_>>()?,
+            authority: self.timestamp_url.as_ref().map(to_authority).transpose()?,
+        })
     }
 }
 
@@ -158,23 +185,20 @@ impl Anchors {
     /// Begins to send checkpoints of the store in `dir`; `None` if neither witnesses nor an authority are set.
     ///
     /// # Errors
-    /// [`Code::InvalidConfig`] for a URL that cannot be used; [`Code::Corrupted`] with file and byte; those of the disk.
+    /// Those of [`AnchorSettings::check`]; [`Code::Corrupted`] with file and byte; those of the disk.
     pub(crate) fn start(
         settings: &AnchorSettings,
         dir: &Path,
         log: Box<dyn AnchoredLog>,
     ) -> Result<Option<Anchors>> {
-        settings.check()?;
+        let ways = settings.ways()?;
         let env = Env::real();
         let parties = settings.policy.as_ref().map(Policy::witnesses).unwrap_or_default();
-        let mut couriers = Vec::new();
-        for (index, party) in parties.iter().enumerate() {
-            if let Some(url) = &party.url {
-                couriers.push(Courier::new(index, party.key.clone(), Post::to_witness(url)?));
-            }
-        }
-        let authority = match &settings.timestamp_url {
-            Some(url) => Some(Authority::open(&env, &dir.join(TIMESTAMPS_DIR), Post::to_authority(url)?)?),
+        let mut couriers: Vec<Courier> = (ways.witnesses.into_iter())
+            .map(|(number, post)| Courier::new(number, parties[number].key.clone(), post))
+            .collect();
+        let authority = match ways.authority {
+            Some(post) => Some(Authority::open(&env, &dir.join(TIMESTAMPS_DIR), post)?),
             None => None,
         };
         if couriers.is_empty() && authority.is_none() {

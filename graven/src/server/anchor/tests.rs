@@ -42,6 +42,7 @@ fn settings(mode: Mode) -> AnchorSettings {
         interval: Duration::from_secs(3600),
         timestamp_url: None,
         timestamp_interval: Duration::from_secs(60),
+        ca_file: None,
     }
 }
 
