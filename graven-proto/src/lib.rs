@@ -15,6 +15,7 @@ pub mod group;
 pub mod kurrentdb;
 mod read;
 pub mod session;
+mod snapshot;
 pub mod status;
 
 pub use append::expected;

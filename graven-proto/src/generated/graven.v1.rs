@@ -1320,6 +1320,119 @@ pub mod ended_verification {
         Error(super::Error),
     }
 }
+/// A state to be kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutSnapshotRequest {
+    /// The stream it is made of.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// The last event that went into it.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// Version of the state's shape; 0 = none.
+    #[prost(uint32, tag = "3")]
+    pub schema_version: u32,
+    /// Media type of the state; empty = application/json.
+    #[prost(string, tag = "4")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The state, stored byte for byte.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub state: ::prost::bytes::Bytes,
+    /// The person the state is about.
+    #[prost(string, optional, tag = "6")]
+    pub data_subject: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many snapshots of the stream are kept, this one among them; 0 = 1.
+    #[prost(uint32, tag = "7")]
+    pub keep: u32,
+}
+/// A snapshot is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotReceipt {
+    /// Its place in the log.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// When it was kept, in microseconds.
+    #[prost(int64, tag = "2")]
+    pub taken_at: i64,
+    /// False if the very same snapshot was there already.
+    #[prost(bool, tag = "3")]
+    pub stored: bool,
+}
+/// Which snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotRequest {
+    /// The stream.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Of this revision or an earlier one; the newest if absent.
+    #[prost(uint64, optional, tag = "2")]
+    pub at_or_before: ::core::option::Option<u64>,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "3")]
+    pub min_position: ::core::option::Option<u64>,
+}
+/// A snapshot as the store keeps it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotResponse {
+    /// The stream it is made of.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// The last event that went into it.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// Place of that event in the log.
+    #[prost(uint64, tag = "3")]
+    pub event_position: u64,
+    /// Hash of that event's leaf in the log's tree, 32 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub leaf: ::prost::bytes::Bytes,
+    /// Version of the state's shape; 0 = none.
+    #[prost(uint32, tag = "5")]
+    pub schema_version: u32,
+    /// Media type of the state; empty = application/json.
+    #[prost(string, tag = "6")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The state.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub state: ::prost::bytes::Bytes,
+    /// The person the state is about.
+    #[prost(string, optional, tag = "8")]
+    pub data_subject: ::core::option::Option<::prost::alloc::string::String>,
+    /// Place of the snapshot itself in the log.
+    #[prost(uint64, tag = "9")]
+    pub position: u64,
+    /// When it was kept, in microseconds.
+    #[prost(int64, tag = "10")]
+    pub taken_at: i64,
+}
+/// A read of a stream that begins with its snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadFromSnapshotRequest {
+    /// The stream.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Events at the most; 0 = the server's choice.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+    /// Bytes of them at the most; at least one event is returned however large. 0 = the server's choice.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Answer only once this node has the event at this position: the `last_position` of a receipt. It waits for it, for 5
+    /// seconds at the most, and answers GRV-1407 then.
+    #[prost(uint64, optional, tag = "4")]
+    pub min_position: ::core::option::Option<u64>,
+}
+/// A snapshot and the events after it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadFromSnapshotResponse {
+    /// The snapshot; absent if there is none that serves, and the page begins with the stream's first event.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<SnapshotResponse>,
+    /// The events. `next` of it says where to read on.
+    #[prost(message, optional, tag = "2")]
+    pub page: ::core::option::Option<ReadResponse>,
+}
 /// Pauses that double from one try to the next.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Backoff {
@@ -2599,6 +2712,103 @@ pub mod event_store_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("graven.v1.EventStore", "TombstoneStream"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Keeps a stream's state at a revision, so that readers need only the events after it.
+        pub async fn put_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SnapshotReceipt>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/PutSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "PutSnapshot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The newest snapshot of a stream that still serves.
+        pub async fn snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/Snapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "Snapshot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The newest snapshot of a stream that still serves, with the first page of events after it, without a gap between the two.
+        pub async fn read_from_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadFromSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadFromSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/ReadFromSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "ReadFromSnapshot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Drops all snapshots of a stream.
+        pub async fn delete_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StreamRequest>,
+        ) -> std::result::Result<tonic::Response<super::Receipt>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/graven.v1.EventStore/DeleteSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("graven.v1.EventStore", "DeleteSnapshot"));
             self.inner.unary(req, path, codec).await
         }
         /// Counts of events, streams and bytes.
