@@ -14,14 +14,14 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// Asks proxies not to hold the stream back.
-const NO_BUFFERING: (HeaderName, HeaderValue) =
+pub(super) const NO_BUFFERING: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
 /// A comment that nobody reads.
-const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+pub(super) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// Events and bytes of one step: what a slow follower holds of the server's memory is a few of these.
 pub(super) const STEP_EVENTS: u32 = 500;
@@ -106,7 +106,7 @@ pub(super) async fn follow(
 }
 
 /// Resolves when it is time to show that the connection lives; never if nothing is sent for that.
-async fn silence(app: &App, keep_alive: Option<&'static [u8]>) -> &'static [u8] {
+pub(super) async fn silence(app: &App, keep_alive: Option<&'static [u8]>) -> &'static [u8] {
     match keep_alive {
         Some(comment) => {
             sleep(app.options.keep_alive).await;
@@ -147,7 +147,7 @@ fn text_of(step: &FollowStep, form: Form) -> (Vec<u8>, usize) {
 }
 
 /// The lines before the data. The id is where the client resumes.
-fn head(out: &mut Vec<u8>, id: Option<Position>, event: &str) {
+pub(super) fn head(out: &mut Vec<u8>, id: Option<Position>, event: &str) {
     if let Some(id) = id {
         out.extend_from_slice(b"id: ");
         json::number(out, id.0);
@@ -158,7 +158,8 @@ fn head(out: &mut Vec<u8>, id: Option<Position>, event: &str) {
     out.extend_from_slice(b"\ndata: ");
 }
 
-fn problem_text(error: &Error) -> Bytes {
+/// What ends an event stream that broke off.
+pub(super) fn problem_text(error: &Error) -> Bytes {
     let mut out = Vec::new();
     head(&mut out, None, "problem");
     out.extend_from_slice(&problem::document(error));

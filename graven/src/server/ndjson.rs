@@ -23,13 +23,13 @@ pub(super) async fn answer(app: Arc<App>, selector: Selector, options: ReadOptio
     let lines = Lines { writer: EventWriter::new(form), reading, room: 0 };
     let first = long_read::next(&app, lines).await?;
     let (feed, body) = feed::open();
-    tokio::spawn(send_pages(app, first, feed));
+    tokio::spawn(send_pieces(app, first, feed));
     let content_type = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
 }
 
-/// Sends page after page. Ends early when the client goes away; says so in a last line when something else ends it.
-async fn send_pages(app: Arc<App>, first: (Piece, Lines), feed: Feed) {
+/// Sends piece after piece. Ends early when the client goes away; says so in a last line when something else ends it.
+pub(super) async fn send_pieces<P: Pieces>(app: Arc<App>, first: (Piece, P), feed: Feed) {
     match long_read::feed_all(&app, first, &feed, None).await {
         Ended::Gone => return,
         Ended::Complete(_) => {}

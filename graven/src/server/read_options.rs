@@ -47,6 +47,19 @@ impl From {
             }
         }
     }
+
+    /// A number is a revision of a stream, and a position elsewhere.
+    fn start(self, of: &Selector) -> Start {
+        match self {
+            From::Start => Start::Start,
+            From::End => Start::End,
+            From::Time(time) => Start::Time(time),
+            From::Number(number) => match of {
+                Selector::Stream(_) => Start::Revision(Revision(number)),
+                _ => Start::Position(Position(number)),
+            },
+        }
+    }
 }
 
 /// `from` in a body: text or a number.
@@ -249,15 +262,19 @@ impl ReadOptions {
             return Ok(Start::Position(Position(position)));
         }
         Ok(match (self.from, direction) {
-            (Some(From::Start), _) | (None, Direction::Forward) => Start::Start,
-            (Some(From::End), _) | (None, Direction::Backward) => Start::End,
-            (Some(From::Time(time)), _) => Start::Time(time),
-            (Some(From::Number(number)), _) => match selector {
-                Selector::Stream(_) => Start::Revision(Revision(number)),
-                _ => Start::Position(Position(number)),
-            },
+            (Some(from), _) => from.start(selector),
+            (None, Direction::Forward) => Start::Start,
+            (None, Direction::Backward) => Start::End,
         })
     }
+}
+
+/// The place that `from` names.
+///
+/// # Errors
+/// [`Code::BadRequest`] if it does not read.
+pub(super) fn start(from: &str, selector: &Selector) -> Result<Start> {
+    Ok(From::parse(from)?.start(selector))
 }
 
 fn direction(text: &str) -> Result<Direction> {
@@ -268,7 +285,11 @@ fn direction(text: &str) -> Result<Direction> {
     }
 }
 
-fn payload(text: &str) -> Result<bool> {
+/// Whether payloads are written as base64.
+///
+/// # Errors
+/// [`Code::BadRequest`] for an unknown word.
+pub(super) fn payload(text: &str) -> Result<bool> {
     match text {
         "json" => Ok(false),
         "base64" => Ok(true),
@@ -276,7 +297,11 @@ fn payload(text: &str) -> Result<bool> {
     }
 }
 
-fn pattern(what: &str, prefixes: Vec<Text>, regex: Option<Text>) -> Result<Option<Pattern>> {
+/// One side of a filter, out of its two ways to say it.
+///
+/// # Errors
+/// [`Code::InvalidFilter`] for both.
+pub(super) fn pattern(what: &str, prefixes: Vec<Text>, regex: Option<Text>) -> Result<Option<Pattern>> {
     match (prefixes.is_empty(), regex) {
         (true, None) => Ok(None),
         (false, None) => Ok(Some(Pattern::Prefixes(prefixes))),

@@ -236,7 +236,7 @@ struct Condition {
 /// A query of dynamic consistency boundaries (dcb.events): one of its items must match.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Query {
+pub(super) struct Query {
     #[schema(min_items = 1, max_items = 64)]
     items: Vec<QueryItem>,
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a group; its consumers share the events of a stream, a category, types, tags or everything
-    Create(acts::CreateArgs),
+    Create(Box<acts::CreateArgs>),
     /// List groups with their lag and their dead letters
     List,
     /// Show settings, position, lag, dead letters and consumers of a group

@@ -1,0 +1,114 @@
+//! What the metrics say of groups: sums and the worst of all, since the name of a group never becomes a label.
+
+use graven_model::{GroupInfo, group::GroupTotals};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Numbers of the groups, set when somebody asks.
+pub(in crate::server) struct GroupGauges {
+    groups: Gauge,
+    troubled: Gauge,
+    consumers: Gauge,
+    in_flight: Gauge,
+    lag_events: Gauge,
+    lag_seconds: Seconds,
+    dead_letters: Gauge,
+    oldest_seconds: Seconds,
+    delivered: Counter,
+    done: Counter,
+    retried: Counter,
+    parked: Counter,
+    replayed: Counter,
+    skipped: Counter,
+    /// What is counted already.
+    counted: Mutex<GroupTotals>,
+}
+
+impl GroupGauges {
+    /// Registers them.
+    pub(in crate::server) fn new(registry: &mut Registry) -> GroupGauges {
+        let events = || Some(Unit::Other("events".to_owned()));
+        let mut gauge = |name: &str, help: &str, unit: Option<Unit>| {
+            let gauge = Gauge::default();
+            match unit {
+                Some(unit) => registry.register_with_unit(name, help, unit, gauge.clone()),
+                None => registry.register(name, help, gauge.clone()),
+            }
+            gauge
+        };
+        let groups = gauge("groups", "Consumer groups", None);
+        let troubled = gauge("group_troubled", "Consumer groups that something keeps from going on", None);
+        let consumers = gauge("group_consumers", "Consumers of all groups", None);
+        let in_flight = gauge("group_in_flight", "Events in the hands of consumers", events());
+        let lag_events =
+            gauge("group_lag", "Events neither done nor parked, of the group with most", events());
+        let dead_letters = gauge("dead_letters", "Events parked by groups", None);
+        let mut seconds = |name: &str, help: &str| {
+            let gauge = Seconds::default();
+            registry.register_with_unit(name, help, Unit::Seconds, gauge.clone());
+            gauge
+        };
+        let lag_seconds = seconds(
+            "group_lag",
+            "How long the oldest event that is neither done nor parked has been in the log, of the group with the oldest",
+        );
+        let oldest_seconds =
+            seconds("dead_letters_oldest", "How long the oldest dead letter has been parked");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        GroupGauges {
+            groups,
+            troubled,
+            consumers,
+            in_flight,
+            lag_events,
+            lag_seconds,
+            dead_letters,
+            oldest_seconds,
+            delivered: counter("group_deliveries", "Events handed to consumers"),
+            done: counter("group_acknowledged", "Events consumers acknowledged"),
+            retried: counter("group_retries", "Tries that failed and were not the last"),
+            parked: counter("group_parked", "Events parked, dead letters that failed again among them"),
+            replayed: counter("group_replayed", "Dead letters replayed"),
+            skipped: counter("group_skipped", "Events and dead letters skipped"),
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Takes note of how the groups stand.
+    pub(in crate::server) fn stand(&self, infos: &[GroupInfo], totals: GroupTotals) {
+        let set = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        let sum = |of: fn(&GroupInfo) -> u64| infos.iter().map(of).sum::<u64>();
+        set(&self.groups, infos.len() as u64);
+        set(&self.troubled, sum(|info| u64::from(info.trouble.is_some())));
+        set(&self.consumers, sum(|info| info.consumers.len() as u64));
+        set(&self.in_flight, sum(|info| info.in_flight));
+        set(&self.lag_events, infos.iter().map(|info| info.lag_events).max().unwrap_or(0));
+        set(&self.dead_letters, sum(|info| info.parked));
+        let longest = |of: fn(&GroupInfo) -> Duration| infos.iter().map(of).max().unwrap_or_default();
+        self.lag_seconds.set(longest(|info| info.lag_time).as_secs_f64());
+        self.oldest_seconds.set(longest(|info| info.oldest_parked.unwrap_or_default()).as_secs_f64());
+        let mut counted = self.counted.lock().expect("nothing panics while it holds the totals");
+        let count = |counter: &Counter, now: u64, then: u64| {
+            counter.inc_by(now.saturating_sub(then));
+        };
+        count(&self.delivered, totals.delivered, counted.delivered);
+        count(&self.done, totals.done, counted.done);
+        count(&self.retried, totals.retried, counted.retried);
+        count(&self.parked, totals.parked, counted.parked);
+        count(&self.replayed, totals.replayed, counted.replayed);
+        count(&self.skipped, totals.skipped, counted.skipped);
+        *counted = totals;
+    }
+}
