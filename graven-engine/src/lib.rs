@@ -64,7 +64,8 @@
 //! `measure-without-audit` adds an option that leaves the audit trail out, for measuring what it costs and for nothing
 //! else: only the bench sets it, no shipped binary has it, and a store written so is refused by every start.
 //!
-//! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`, `audit`, [`env`].
+//! Read in this order: [`store`] (the front door), `append`, `journal`, `log`, `index`, `read`,
+//! `subscription`, `audit`, [`env`].
 
 mod append;
 pub mod audit;
@@ -75,8 +76,10 @@ mod log;
 pub mod node;
 mod read;
 pub mod replica;
+mod snapshot;
 mod stats;
 pub mod store;
+mod subscription;
 
 pub use append::PendingAppend;
 pub use graven_model as model;
@@ -86,4 +89,7 @@ pub use graven_model::{
     StreamInfo, StreamList, StreamListRequest,
 };
 pub use read::follow::Follower;
+pub use read::listed::{EventList, ListReading};
+pub use read::targets::Targets;
 pub use store::{Gathered, Options, Store};
+pub use subscription::{Consumer, ConsumerHandle, Groups};

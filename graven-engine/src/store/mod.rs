@@ -3,6 +3,7 @@
 pub(crate) mod open;
 mod outside;
 mod shared_interface;
+mod snapshots;
 mod words;
 
 pub(crate) use open::{AUDIT_DIR, CHECKPOINTS_FILE, FORMAT_VERSION, KEYS_DIR};
@@ -22,15 +23,18 @@ use crate::log::reader::Reader;
 use crate::node::{Membership, Role, Standing};
 use crate::read::follow::Follower;
 use crate::read::frames::{read_frames, read_opened_frames};
+use crate::read::listed::{self, EventList, ListReading};
 use crate::read::metadata::StreamMetadata;
+use crate::read::targets::Targets;
 use crate::read::{page, streams};
+use crate::subscription::Groups;
 use bytes::Bytes;
 use graven_model::error::Details;
 use graven_model::event::ContentType;
 use graven_model::{
-    AppendRequest, Code, Error, EventId, EventRef, Expected, FollowRequest, Frames, NewEvent, Page, PageEnd,
-    Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo, StoredEvent,
-    StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
+    AppendRequest, Code, Direction, Error, EventId, EventRef, Expected, FollowRequest, Frames, NewEvent,
+    Page, PageEnd, Position, ReadRequest, Receipt, Result, Revision, Selector, Start, Stats, StoreInfo,
+    StoredEvent, StreamInfo, StreamList, StreamListRequest, StreamName, StreamState, limits,
 };
 use graven_proof::control::Hold;
 use graven_proof::finding::Report;
@@ -55,6 +59,7 @@ struct Inner {
     identity: Identity,
     entropy: Mutex<Entropy>,
     trail: Trail,
+    groups: Groups,
     hold: outside::Hold,
     scrubber: Arc<Scrubber>,
     /// Those that serve the path.
@@ -139,9 +144,11 @@ impl Store {
         lock: Box<dyn Send + Sync>,
         node: Option<Arc<Membership>>,
     ) -> Store {
+        let groups = Groups::new(Arc::clone(&shared), node.clone());
         Store {
             inner: Arc::new(Inner {
                 shared,
+                groups,
                 path: OnceLock::new(),
                 identity,
                 entropy: Mutex::new(entropy),
@@ -341,6 +348,38 @@ impl Store {
     /// The `Invalid…` code of a bound that is exceeded; [`Code::Corrupted`]; [`Code::Io`].
     pub fn follow(&self, request: FollowRequest) -> Result<Follower> {
         Follower::new(Arc::clone(&self.inner.shared), request)
+    }
+
+    /// How many events of a selector stand below a position, without reading them: of the log, a category, or a single type.
+    /// Of the last two it is the number of those whose names have the same 64-bit key, which nearly always is the same.
+    ///
+    /// # Errors
+    /// [`Code::InvalidStart`] for another selector.
+    pub fn rank(&self, selector: &Selector, below: Position) -> Result<u64> {
+        listed::rank(&self.inner.shared, selector, below)
+    }
+
+    /// The position of the event of a selector that so many others come before, counted as [`Store::rank`] counts them; `None`
+    /// if there are not so many.
+    ///
+    /// # Errors
+    /// As [`Store::rank`].
+    pub fn select(&self, selector: &Selector, number: u64) -> Result<Option<Position>> {
+        listed::nth(&self.inner.shared, selector, number)
+    }
+
+    /// Begins to read a list of events by their numbers, which `from` takes for revisions.
+    ///
+    /// # Errors
+    /// [`Code::InvalidStart`] for a time.
+    pub fn read_list(&self, list: EventList, from: Start, direction: Direction) -> Result<ListReading> {
+        ListReading::new(&self.inner.shared, list, from, direction)
+    }
+
+    /// The events that others point to, as readers see them now.
+    #[must_use]
+    pub fn targets(&self) -> Targets {
+        Targets::new(&self.inner.shared)
     }
 
     /// All events with this id, oldest first, at most 100: the same id may stand in several streams.
@@ -630,6 +669,12 @@ impl Store {
         self.inner.trail.clone()
     }
 
+    /// The consumer groups.
+    #[must_use]
+    pub fn groups(&self) -> Groups {
+        self.inner.groups.clone()
+    }
+
     /// The head as it moves.
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Position> {
@@ -726,12 +771,14 @@ impl Inner {
             threads.push(start("graven-encoder", WritePath::assist));
         }
         self.trail.begin_writing(&path);
+        self.groups.begin_writing(&path);
         assert!(self.path.set(path).is_ok(), "a store begins to write once");
     }
 
     fn close(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
         let left = self.node.as_ref().map_or(Ok(()), |node| node.leave());
+        self.groups.stop();
         self.scrubber.stop();
         self.trail.stop();
         if let Some(path) = self.path.get() {
