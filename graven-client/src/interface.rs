@@ -3,12 +3,13 @@
 use crate::append::append;
 use crate::client::{Client, Repeat};
 use crate::follow::Follower;
-use crate::{answers, words};
+use crate::{answers, snapshots, words};
 use bytes::Bytes;
 use graven_model::{
-    AppendRequest, Code, Error, EventId, EventStore, Expected, FollowRequest, Frames, Page, Position,
-    ReadRequest, Receipt, Result, Revision, Stats, StoreInfo, StoredEvent, StreamInfo, StreamList,
-    StreamListRequest, StreamName, limits,
+    AppendRequest, Code, Error, EventId, EventStore, Expected, FollowRequest, Frames, FromSnapshot,
+    FromSnapshotRequest, NewSnapshot, Page, Position, ReadRequest, Receipt, Result, Revision, Snapshot,
+    SnapshotReceipt, Stats, StoreInfo, StoredEvent, StreamInfo, StreamList, StreamListRequest, StreamName,
+    limits,
 };
 use graven_proto::wire;
 use tracing::{Instrument as _, debug_span};
@@ -161,6 +162,23 @@ impl EventStore for Client {
         });
         let metadata = metadata.await?;
         Ok(metadata.revision.map(Revision).zip(metadata.metadata))
+    }
+
+    async fn put_snapshot(&self, new: &NewSnapshot) -> Result<SnapshotReceipt> {
+        snapshots::put(self, new).await
+    }
+
+    async fn snapshot(&self, stream: &StreamName, at_or_before: Option<Revision>) -> Result<Snapshot> {
+        snapshots::get(self, stream, at_or_before).await
+    }
+
+    async fn delete_snapshot(&self, stream: &StreamName) -> Result<Receipt> {
+        snapshots::delete(self, stream).await
+    }
+
+    async fn read_from_snapshot(&self, request: &FromSnapshotRequest) -> Result<FromSnapshot> {
+        within("the number of events a page", request.limit, limits::PAGE_EVENTS_MAX)?;
+        snapshots::read_from(self, request).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -130,8 +130,13 @@ impl Writer {
     /// Takes note of what was acknowledged.
     pub(crate) fn acknowledged(&self, receipt: &Receipt) {
         if let Some(last) = receipt.last_position {
-            self.reached.fetch_max(last.0.saturating_add(1), Ordering::Relaxed);
+            self.reached(last);
         }
+    }
+
+    /// Takes note of an event that is durable.
+    pub(crate) fn reached(&self, position: Position) {
+        self.reached.fetch_max(position.0.saturating_add(1), Ordering::Relaxed);
     }
 
     /// The last event that was acknowledged.

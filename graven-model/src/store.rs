@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::event::StoredEvent;
 use crate::ids::{EventId, Position, Revision, StreamName};
 use crate::read::{FollowRequest, FollowStep, Page, ReadRequest};
+use crate::snapshot::{FromSnapshot, FromSnapshotRequest, NewSnapshot, Snapshot, SnapshotReceipt};
 use bytes::Bytes;
 
 /// A store of events, in this process or on another machine. A handle: cheap to clone.
@@ -127,6 +128,44 @@ pub trait EventStore: Clone + Send + Sync + 'static {
         stream: &StreamName,
     ) -> impl Future<Output = Result<Option<(Revision, Bytes)>>> + Send;
 
+    /// Keeps a stream's state at a revision, so that readers need only the events after it. Durable when this resolves. As many
+    /// are kept as the snapshot says, the newest ones; the very same snapshot again stores nothing. What was read of the stream
+    /// before events of it were erased must not be put afterwards: the store cannot see what a state is made of.
+    ///
+    /// # Errors
+    /// [`crate::Code::SnapshotAhead`] for a revision that the stream has not reached; [`crate::Code::SnapshotOutdated`] if there
+    /// is a newer one; [`crate::Code::InvalidSnapshot`] for a hidden revision, a system stream, a name or a number out of bounds;
+    /// [`crate::Code::EventTooLarge`]; otherwise as [`EventStore::append`] and [`EventStore::read`].
+    fn put_snapshot(&self, new: &NewSnapshot) -> impl Future<Output = Result<SnapshotReceipt>> + Send;
+
+    /// The newest snapshot of a stream; with `at_or_before` the newest of those of this revision or an earlier one. One of a
+    /// stream that was deleted and reopened since, and one whose next event is hidden, serve no longer.
+    ///
+    /// # Errors
+    /// [`crate::Code::SnapshotNotFound`]; [`crate::Code::SnapshotForeign`] if it is not made of the event it names; otherwise as
+    /// [`EventStore::read`] of the stream.
+    fn snapshot(
+        &self,
+        stream: &StreamName,
+        at_or_before: Option<Revision>,
+    ) -> impl Future<Output = Result<Snapshot>> + Send;
+
+    /// Drops all snapshots of a stream.
+    ///
+    /// # Errors
+    /// [`crate::Code::SnapshotNotFound`]; otherwise as [`EventStore::append`].
+    fn delete_snapshot(&self, stream: &StreamName) -> impl Future<Output = Result<Receipt>> + Send;
+
+    /// Reads the newest snapshot that serves and the first page of events after it, without a gap between the two. Without a
+    /// snapshot the page begins with the first event.
+    ///
+    /// # Errors
+    /// [`crate::Code::SnapshotForeign`] as [`EventStore::snapshot`]; otherwise as [`EventStore::read`].
+    fn read_from_snapshot(
+        &self,
+        request: &FromSnapshotRequest,
+    ) -> impl Future<Output = Result<FromSnapshot>> + Send;
+
     /// Counts of events, streams and bytes.
     ///
     /// # Errors
@@ -145,7 +184,7 @@ pub trait FollowSteps: Send + 'static {
     /// The next step; waits for it. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`crate::Code::StreamTombstoned`] after the last event of a stream that ended; [`crate::Code::Closed`] when the
+    /// [`crate::Code::StreamTombstoned`] after the tombstone of a stream that ended; [`crate::Code::Closed`] when the
     /// store is closed; otherwise as [`EventStore::read`]. There is no step after an error.
     fn next_step(&mut self) -> impl Future<Output = Result<FollowStep>> + Send;
 }

@@ -61,6 +61,8 @@ codes! {
     PrevStreamMismatch = "PREV_STREAM_MISMATCH" Chain: "the event does not continue its stream";
     /// A leaf does not continue the log.
     PrevGlobalMismatch = "PREV_GLOBAL_MISMATCH" Chain: "the event does not continue the log";
+    /// A snapshot is not made of the event it names.
+    SnapshotForeign = "SNAPSHOT_FOREIGN" Chain: "the snapshot is not made of the event it names";
     /// A hash in a tile is not the one its leaves give.
     TileMismatch = "TILE_MISMATCH" Tile: "a stored hash of the tree is not the one the events give";
     /// A stored root is not the one the leaves give.

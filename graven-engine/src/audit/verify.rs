@@ -13,6 +13,7 @@ mod heads;
 mod map;
 mod scan;
 mod signed;
+mod snapshots;
 mod stored;
 
 use super::high_water::HighWater;
@@ -278,7 +279,8 @@ impl<'a> Walk<'a> {
         let map_off = checker.map.why_off();
         let signed_until = checker.signed_until;
         checker.finish(end, whole && head.is_none())?;
-        let Checker { mut report, mut heads, erased, any_erased, .. } = checker;
+        let Checker { mut report, mut heads, erased, any_erased, snapshots, .. } = checker;
+        snapshots.compare(pieces, log_tag(identity.log_id.0), &mut report)?;
         if any_erased && whole {
             let tag = log_tag(identity.log_id.0);
             erasures::compare(&pieces[first_piece..], tag, end, &erased, &mut heads, &mut report)?;

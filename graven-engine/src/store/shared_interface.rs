@@ -8,9 +8,10 @@ use super::Store;
 use crate::read::follow::Follower;
 use bytes::Bytes;
 use graven_model::{
-    AppendRequest, EventId, EventStore, Expected, FollowRequest, FollowStep, FollowSteps, Frames, Page,
-    Position, ReadRequest, Receipt, Result, Revision, Stats, StoreInfo, StoredEvent, StreamInfo, StreamList,
-    StreamListRequest, StreamName,
+    AppendRequest, EventId, EventStore, Expected, FollowRequest, FollowStep, FollowSteps, Frames,
+    FromSnapshot, FromSnapshotRequest, NewSnapshot, Page, Position, ReadRequest, Receipt, Result, Revision,
+    Snapshot, SnapshotReceipt, Stats, StoreInfo, StoredEvent, StreamInfo, StreamList, StreamListRequest,
+    StreamName,
 };
 
 impl EventStore for Store {
@@ -72,6 +73,22 @@ impl EventStore for Store {
 
     async fn stream_metadata(&self, stream: &StreamName) -> Result<Option<(Revision, Bytes)>> {
         Store::stream_metadata(self, stream)
+    }
+
+    async fn put_snapshot(&self, new: &NewSnapshot) -> Result<SnapshotReceipt> {
+        self.put_snapshot_later(new).await
+    }
+
+    async fn snapshot(&self, stream: &StreamName, at_or_before: Option<Revision>) -> Result<Snapshot> {
+        Store::snapshot(self, stream, at_or_before)
+    }
+
+    async fn delete_snapshot(&self, stream: &StreamName) -> Result<Receipt> {
+        self.delete_snapshot_later(stream).await
+    }
+
+    async fn read_from_snapshot(&self, request: &FromSnapshotRequest) -> Result<FromSnapshot> {
+        Store::read_from_snapshot(self, request)
     }
 
     async fn stats(&self) -> Result<Stats> {

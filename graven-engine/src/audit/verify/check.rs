@@ -9,6 +9,7 @@ use super::heads::{Heads, Known, Unknown};
 use super::map::MapCheck;
 use super::scan::Change;
 use super::signed::SignedHeads;
+use super::snapshots::Snapshots;
 use super::stored::{LEVELS, Stored};
 use crate::append::{LeafPlace, subject_tag};
 use crate::log::frame::{Header, Record, Subject};
@@ -59,6 +60,7 @@ pub(super) struct Checker<'a> {
     pub(super) erased: Erased,
     /// Something was erased, or is absent.
     pub(super) any_erased: bool,
+    pub(super) snapshots: Snapshots,
     findings_before: u64,
     scratch: Vec<u8>,
     tags: Vec<Hash>,
@@ -117,6 +119,7 @@ impl<'a> Checker<'a> {
             signed_until: 0,
             erased: Erased::default(),
             any_erased: false,
+            snapshots: Snapshots::default(),
             findings_before: 0,
             scratch: Vec::new(),
             tags: Vec::new(),
@@ -245,6 +248,12 @@ impl<'a> Checker<'a> {
             |finding: Finding| finding.at(position).of(record.stream, record.revision).shown_by(place());
         if let Some(change) = change {
             self.report.add(about(changed(change)));
+        }
+        if Snapshots::holds(&record)
+            && let Some(finding) =
+                self.snapshots.note(position, &record, |event| self.stored.hash(0, event))?
+        {
+            self.report.add(about(finding));
         }
         let slot = match self.heads.stream(record.stream, record.stream_salt, record.revision)? {
             Ok(slot) => slot,
