@@ -15,7 +15,7 @@ const CALLS_MAX: usize = 2_000_000;
 /// Longest wait for an event to be delivered.
 const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// The source of the events a store is filled with.
-const FILL_SOURCE: u64 = 1;
+pub(crate) const FILL_SOURCE: u64 = 1;
 /// Events of an append that fills a store.
 const FILL_BATCH: usize = 1_000;
 
@@ -43,6 +43,13 @@ pub(crate) enum Work {
         /// Entities the store was filled with.
         entities: u64,
     },
+    /// Read the whole category, once.
+    ReadCategory,
+    /// Take the category's events in a new group, and acknowledge them.
+    Consume {
+        /// Events of the category.
+        events: u64,
+    },
     /// Append one event at a time and wait until a follower has it.
     Deliver,
 }
@@ -55,6 +62,8 @@ impl Work {
             Work::Condition => Ask::Condition,
             Work::ReadAll => Ask::ReadAll,
             Work::ReadTen { by, .. } => Ask::ReadTen(by),
+            Work::ReadCategory => Ask::ReadCategory,
+            Work::Consume { .. } => Ask::Consume,
             Work::Deliver => Ask::Follow,
         }
     }
@@ -150,6 +159,18 @@ async fn drive(
             let begun = Instant::now();
             let done = client.read_all().await?;
             latencies.push(micros(begun.elapsed()));
+            done
+        }
+        Work::ReadCategory => {
+            let begun = Instant::now();
+            let done = client.read_category().await?;
+            latencies.push(micros(begun.elapsed()));
+            done
+        }
+        Work::Consume { events } => {
+            let begun = Instant::now();
+            let done = client.consume(events, until).await?;
+            latencies.push(micros(begun.elapsed()) / done.max(1) as f32);
             done
         }
         Work::ReadTen { by, entities } => {

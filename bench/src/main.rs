@@ -9,6 +9,7 @@ mod calls;
 mod events;
 mod goals;
 mod import_data;
+mod kurrentdb;
 mod load;
 mod machine;
 mod plot;
@@ -43,7 +44,7 @@ Measures Graven, UmaDB, message-db on PostgreSQL and the disk side by side. With
 with it, some; --smoke is over in seconds and tells only that everything works.
 
   --only KEY      only KEY and what is below it: append, append-64x1, read, condition, deliver, start, replay,
-                  import, audit, audit-64x1, audit-64x10, audit-import, journal, volume
+                  import, audit, audit-64x1, audit-64x10, audit-import, journal, kurrentdb, volume
   --targets A,B   only targets whose name contains one of these
   --dir DIR       where the stores are written, a folder of its own below it; /var/tmp unless told
   --json FILE     where the results go as JSON; results.json beside what is installed unless told

@@ -104,6 +104,9 @@ impl Runner {
         if self.wants("journal") && self.installed.postgres.is_some() {
             self.journal().await?;
         }
+        if self.wants("kurrentdb") {
+            self.kurrentdb().await?;
+        }
         if self.wants("volume") {
             self.volumes().await?;
         }
@@ -336,7 +339,11 @@ impl Runner {
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
     }
 
-    async fn group(
+    /// Does some work with targets in interleaved rounds, if its key was asked for.
+    ///
+    /// # Errors
+    /// If any call fails.
+    pub(crate) async fn group(
         &mut self,
         title: &str,
         key: &str,

@@ -6,6 +6,7 @@
 use crate::events::Event;
 use anyhow::Result;
 use std::pin::Pin;
+use std::time::Instant;
 
 /// A call on its way.
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -55,6 +56,10 @@ pub(crate) enum Ask {
     ReadAll,
     /// Read the ten events of an entity.
     ReadTen(By),
+    /// Read the events of the category from beginning to end.
+    ReadCategory,
+    /// Take the category's events as a group's consumer and acknowledge them.
+    Consume,
     /// Be told of events as they come.
     Follow,
 }
@@ -91,6 +96,17 @@ pub(crate) trait Client: Send {
     /// Reads and decodes the events of an entity; returns how many it had.
     fn read_entity<'a>(&'a mut self, _by: By, _entity: &'a str) -> Later<'a, u64> {
         Box::pin(async { anyhow::bail!("this target does not read entities") })
+    }
+
+    /// Reads and decodes all events of the category; returns how many there were.
+    fn read_category(&mut self) -> Later<'_, u64> {
+        Box::pin(async { anyhow::bail!("this target does not read categories") })
+    }
+
+    /// As the only consumer of a new group over the category, takes this many events from its beginning and acknowledges
+    /// them, or stops earlier when it is time; returns how many it took.
+    fn consume(&mut self, _events: u64, _until: Instant) -> Later<'_, u64> {
+        Box::pin(async { anyhow::bail!("this target has no groups") })
     }
 
     /// Follows the log from its end.

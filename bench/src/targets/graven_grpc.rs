@@ -57,7 +57,7 @@ impl Target for GravenGrpc {
 
     fn offers(&self, ask: Ask) -> bool {
         match self.how {
-            Use::Calls => true,
+            Use::Calls => ask != Ask::Consume,
             Use::Session => ask == Ask::Append,
             Use::Frames => ask == Ask::ReadAll,
         }
@@ -137,6 +137,19 @@ impl Client for Caller {
         Box::pin(async move {
             let page = self.client.read(&ReadRequest::new(selector(by, entity)?)).await?;
             Ok(page.events.len() as u64)
+        })
+    }
+
+    fn read_category(&mut self) -> Later<'_, u64> {
+        Box::pin(async {
+            let category = Selector::Category("loan".into());
+            let pages = self.client.pages(ReadRequest::new(category).limit(limits::PAGE_EVENTS_MAX));
+            pin_mut!(pages);
+            let mut count = 0;
+            while let Some(page) = pages.next().await {
+                count += page?.events.len() as u64;
+            }
+            Ok(count)
         })
     }
 

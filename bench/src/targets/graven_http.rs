@@ -28,8 +28,8 @@ impl Target for GravenHttp {
         Layout::Own
     }
 
-    fn offers(&self, _ask: Ask) -> bool {
-        true
+    fn offers(&self, ask: Ask) -> bool {
+        !matches!(ask, Ask::ReadCategory | Ask::Consume)
     }
 
     fn connect(&self) -> Later<'_, Box<dyn Client>> {

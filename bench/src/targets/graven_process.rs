@@ -57,7 +57,11 @@ impl Target for GravenProcess {
     }
 
     fn offers(&self, ask: Ask) -> bool {
-        !self.frames || ask == Ask::ReadAll
+        match ask {
+            Ask::ReadAll => true,
+            Ask::ReadCategory | Ask::Consume => false,
+            _ => !self.frames,
+        }
     }
 
     fn connect(&self) -> Later<'_, Box<dyn Client>> {

@@ -3,6 +3,7 @@
 pub(crate) mod floor;
 pub(crate) mod graven_grpc;
 pub(crate) mod graven_http;
+pub(crate) mod graven_kurrent;
 pub(crate) mod graven_process;
 pub(crate) mod graven_server;
 #[cfg(feature = "peers")]

@@ -86,7 +86,7 @@ impl Target for UmaDb {
     }
 
     fn offers(&self, ask: Ask) -> bool {
-        ask != Ask::ReadTen(By::Stream)
+        !matches!(ask, Ask::ReadTen(By::Stream) | Ask::ReadCategory | Ask::Consume)
     }
 
     fn connect(&self) -> Later<'_, Box<dyn Client>> {
