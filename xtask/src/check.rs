@@ -3,7 +3,7 @@
 use crate::bench::{self, BENCH_MANIFEST};
 use crate::shell::{FUZZ_MANIFEST, cargo, first_line, run, target_dir};
 use crate::steps::Steps;
-use crate::{fuzz, house, openssl, oracles, postgres, soak};
+use crate::{clients, fuzz, house, openssl, oracles, postgres, soak};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -20,6 +20,7 @@ pub(crate) fn test() -> Result<()> {
     steps.run("PostgreSQL", postgres::install);
     steps.run("OpenSSL", openssl::install);
     steps.run("a verifier of transparency logs", oracles::install);
+    steps.run("KurrentDB's clients", clients::install);
     checks(&mut steps);
     steps.run("fuzz targets over their seeds", fuzz::over_seeds);
     steps.run("proofs beside other people's code", || {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod clients;
 mod fuzz;
 mod house;
 mod openapi;
@@ -24,6 +25,7 @@ Usage: cargo xtask CHORE
   openapi                     write graven/openapi.json anew from the server's own description
   proto                       write the Rust of graven.proto anew
   bench [--quick] [OPTIONS]   measure Graven beside its peers; bench --help lists the options
+  clients                     install KurrentDB's clients, which some tests drive a server with
   soak [--minutes N]          drive a server under kills and judge what it said; --seed N repeats its choices,
                               --nodes N has several share a journal in PostgreSQL
   fuzz TARGET [--seconds N]   search for inputs that break a decoder, 60 seconds unless told; no TARGET lists them
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(),
         ["openapi"] => openapi::write(),
         ["proto"] => proto::write(),
+        ["clients"] => clients::install(),
         ["bench", arguments @ ..] => bench::measure(arguments),
         ["soak", arguments @ ..] => soak::measure(arguments),
         ["fuzz"] => fuzz::list(),
