@@ -106,7 +106,8 @@ pub enum Direction {
 pub enum Pattern {
     /// The name starts with one of these.
     Prefixes(Vec<Text>),
-    /// The regular expression matches somewhere in the name (syntax of the Rust crate `regex`).
+    /// The regular expression matches somewhere in the name (syntax of the Rust crate `regex`, with look-around and
+    /// back-references).
     Regex(Text),
 }
 

@@ -4,7 +4,7 @@ use crate::model::Model;
 use graven_engine::{FollowRequest, FollowStep, Follower, Store, StreamListRequest};
 use graven_model::error::Details;
 use graven_model::{
-    Code, Error, EventId, Position, Query, QueryItem, ReadRequest, Receipt, Result as Answer, Selector,
+    Code, Error, EventId, Kind, Position, Query, QueryItem, ReadRequest, Receipt, Result as Answer, Selector,
     Start, StoredEvent, StreamName, StreamState, Text, Timestamp,
 };
 use std::collections::BTreeSet;
@@ -137,7 +137,10 @@ pub fn same_follow(store: &Store, model: &Model, request: &FollowRequest, now: T
     if let Selector::Stream(stream) = &request.selector
         && model.state(stream) == StreamState::Tombstoned
     {
-        return ends_tombstoned(&mut follower).map_err(complain);
+        let tombstone = model
+            .follow_to_the_end(stream, request.after, &request.filter)
+            .map_err(|error| complain(error.to_string()))?;
+        return ends_tombstoned(&mut follower, tombstone.as_ref()).map_err(complain);
     }
     let steps_max = 3 * (model.log().len() + 10);
     for steps in 0.. {
@@ -168,14 +171,20 @@ pub fn same_follow(store: &Store, model: &Model, request: &FollowRequest, now: T
     same_events(&found, &wanted).map_err(complain)
 }
 
-/// A stream that ended may still give what was not delivered before, and then says that it ended.
-fn ends_tombstoned(follower: &mut Follower) -> Verdict {
+/// A stream that ended may still give what was not delivered before, its tombstone at last, and then says that it ended.
+fn ends_tombstoned(follower: &mut Follower, tombstone: Option<&StoredEvent>) -> Verdict {
     const STEPS_MAX: usize = 100_000;
+    let mut last = None;
     for _ in 0..STEPS_MAX {
         match follower.poll_next() {
+            Ok(Some(FollowStep::Events(events))) => last = events.last().cloned(),
             Ok(Some(_)) => {}
             Ok(None) => return Err("it does not say that the stream ended".into()),
-            Err(error) => return same("code", &error.code, &Code::StreamTombstoned),
+            Err(error) => {
+                let told = last.as_ref().filter(|event| event.kind == Kind::Tombstone);
+                same("tombstone", &told, &tombstone)?;
+                return same("code", &error.code, &Code::StreamTombstoned);
+            }
         }
     }
     Err("no end of steps".into())

@@ -1,6 +1,6 @@
 //! Ascending posting lists of a part, wherever they lie, and cursors that seek through them in either direction.
 
-use super::packed::Packed;
+use super::packed::{BLOCK_POSTINGS, Packed};
 use graven_model::Direction;
 
 /// Ascending positions relative to the part's base.
@@ -35,6 +35,34 @@ impl List<'_> {
                 Ok(())
             }
             List::Every(end) => (0..*end).try_for_each(visit),
+        }
+    }
+
+    /// How many postings are below `limit`.
+    pub(super) fn count_below(&self, limit: u32) -> u32 {
+        match self {
+            List::Plain(postings) => least(postings, 0, limit) as u32,
+            List::Packed(packed) => {
+                let blocks = first_not(packed.blocks(), |block| packed.block_first(block) < limit);
+                let Some(block) = blocks.checked_sub(1) else { return 0 };
+                let mut postings = Vec::new();
+                packed.decode(block, &mut postings);
+                block * BLOCK_POSTINGS + least(&postings, 0, limit) as u32
+            }
+            List::Every(end) => limit.min(*end),
+        }
+    }
+
+    /// The posting that so many others come before.
+    pub(super) fn nth(&self, number: u32) -> Option<u32> {
+        match self {
+            List::Plain(postings) => postings.get(number as usize).copied(),
+            List::Packed(packed) => {
+                let mut postings = Vec::new();
+                packed.decode(number / BLOCK_POSTINGS, &mut postings);
+                postings.get((number % BLOCK_POSTINGS) as usize).copied()
+            }
+            List::Every(end) => (number < *end).then_some(number),
         }
     }
 
@@ -143,14 +171,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// First index in `from..end` for which `before` is false; the true ones come first. Looks near `from` first.
-pub(super) fn gallop(from: u32, end: u32, before: impl Fn(u32) -> bool) -> u32 {
-    let (mut low, mut step) = (from, 1);
-    while low < end && before(low + (step - 1).min(end - 1 - low)) {
-        low = low.saturating_add(step).min(end);
-        step = step.saturating_mul(2);
-    }
-    let mut high = low.saturating_add(step - 1).min(end);
+/// First index below `end` for which `before` is false; the true ones come first.
+fn first_not(end: u32, before: impl Fn(u32) -> bool) -> u32 {
+    let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low + (high - low) / 2;
         if before(middle) {
@@ -160,6 +183,17 @@ pub(super) fn gallop(from: u32, end: u32, before: impl Fn(u32) -> bool) -> u32 {
         }
     }
     low
+}
+
+/// First index in `from..end` for which `before` is false; the true ones come first. Looks near `from` first.
+pub(super) fn gallop(from: u32, end: u32, before: impl Fn(u32) -> bool) -> u32 {
+    let (mut low, mut step) = (from, 1);
+    while low < end && before(low + (step - 1).min(end - 1 - low)) {
+        low = low.saturating_add(step).min(end);
+        step = step.saturating_mul(2);
+    }
+    let high = low.saturating_add(step - 1).min(end);
+    low + first_not(high.saturating_sub(low), |index| before(low + index))
 }
 
 /// Index of the first element at or after `from` that is not below the target.
@@ -213,6 +247,14 @@ mod tests {
                 let below = postings.iter().copied().filter(|p| p < target).max();
                 prop_assert_eq!(List::Packed(packed).last_below(*target), below);
                 prop_assert_eq!(List::Plain(&postings).last_below(*target), below);
+                let count = postings.iter().filter(|p| *p < target).count() as u32;
+                prop_assert_eq!(List::Packed(packed).count_below(*target), count);
+                prop_assert_eq!(List::Plain(&postings).count_below(*target), count);
+            }
+            for number in (0..postings.len() + 2).step_by(1 + postings.len() / 50) {
+                let expected = postings.get(number).copied();
+                prop_assert_eq!(List::Packed(packed).nth(number as u32), expected);
+                prop_assert_eq!(List::Plain(&postings).nth(number as u32), expected);
             }
             targets.sort_unstable();
             let expected: Vec<_> =
@@ -235,6 +277,10 @@ mod tests {
             for direction in [Direction::Forward, Direction::Backward] {
                 walk(List::Packed(packed), direction, &[7]);
             }
+            for number in [0, 1, 127, 128, u32::MAX] {
+                prop_assert!(List::Packed(packed).count_below(number) <= packed.count());
+                List::Packed(packed).nth(number);
+            }
         }
     }
 
@@ -243,5 +289,7 @@ mod tests {
         assert_eq!(walk(List::Every(3), Direction::Forward, &[0, 2, 3]), [Some(0), Some(2), None]);
         assert_eq!(walk(List::Every(3), Direction::Backward, &[9, 1]), [Some(2), Some(1)]);
         assert_eq!(walk(List::Every(0), Direction::Backward, &[9]), [None]);
+        assert_eq!((List::Every(3).count_below(2), List::Every(3).count_below(9)), (2, 3));
+        assert_eq!((List::Every(3).nth(2), List::Every(3).nth(3)), (Some(2), None));
     }
 }

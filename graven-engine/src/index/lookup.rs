@@ -177,7 +177,7 @@ fn relative(position: u64, base: u64) -> Option<u32> {
 
 impl PartSet {
     /// Calls `visit` with one part after another, oldest or newest first, until it breaks off.
-    fn visit(&self, direction: Direction, mut visit: impl FnMut(&View) -> ControlFlow<()>) {
+    pub(super) fn visit(&self, direction: Direction, mut visit: impl FnMut(&View) -> ControlFlow<()>) {
         for number in 0..self.parts() {
             let number = match direction {
                 Direction::Forward => number,

@@ -9,7 +9,7 @@
 //! This room never reads the log, never sees a name, and never answers with a position at or above the caller's
 //! watermark (`below`); the parts in memory may hold such positions before they are durable.
 //!
-//! Read in this order: `hash`, `memory` (with `table`), `lookup`, `query` (with `list`), `format`, `write`, `part`,
+//! Read in this order: `hash`, `memory` (with `table`), `lookup`, `query` (with `list`), `rank`, `format`, `write`, `part`,
 //! `open`, `worker`, `merge`.
 
 mod bloom;
@@ -23,6 +23,7 @@ mod open;
 mod packed;
 mod part;
 mod query;
+mod rank;
 mod streams;
 mod table;
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub(crate) struct Item {
 pub(crate) enum Term {
     Type(u64),
     Tag(u64),
-    #[cfg(test)]
     Category(u64),
+    /// The first event of every stream.
+    Births,
 }
 
 impl Term {
@@ -50,8 +51,8 @@ impl Term {
         match self {
             Term::Type(key) => (Terms::Type, key),
             Term::Tag(key) => (Terms::Tag, key),
-            #[cfg(test)]
             Term::Category(key) => (Terms::Category, key),
+            Term::Births => (Terms::Birth, BIRTHS_KEY),
         }
     }
 }

@@ -5,9 +5,11 @@ use super::filter::Filter;
 use super::page::{self, Scan, Window};
 use super::sink::Gathered;
 use super::{select, start};
-use crate::append::Shared;
+use crate::append::{Pending, Shared};
+use crate::log::reader::Reader;
 use graven_model::{
-    Code, Direction, Error, FollowRequest, FollowStep, Position, Result, Selector, Start, StoredEvent, limits,
+    Code, Direction, Error, FollowRequest, FollowStep, Position, Result, Revision, Selector, Start,
+    StoredEvent, StreamName, limits,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,17 +48,29 @@ impl Follower {
         };
         let from = start::resolve(&shared.sources, head, &request.selector, after, Direction::Forward)?;
         // A revision that is not there yet may already be on its way: nothing before the head can be it.
-        let next = from.unwrap_or(head);
+        let mut next = from.unwrap_or(head);
+        if let (Selector::Stream(stream), Start::Revision(from)) = (&request.selector, after)
+            && from <= Revision::TOMBSTONE
+            && let Some(end) = shared.sources.tombstone(&Pending::none_below(head), stream.as_str())?
+        {
+            next = next.min(end.position);
+        }
         Ok(Follower { shared, request, filter, next, min_revision, caught_up: false, told: next, watch })
     }
 
     /// What is there now, without waiting; `None` when caught up and told so. Reads files.
     ///
     /// # Errors
-    /// [`Code::StreamTombstoned`] after the last event of a stream that ended; otherwise as [`crate::Store::read`].
+    /// [`Code::StreamTombstoned`] after the tombstone of a stream that ended; otherwise as [`crate::Store::read`].
     pub fn poll_next(&mut self) -> Result<Option<FollowStep>> {
         loop {
             let head = self.shared.head();
+            if !self.filter.is_empty()
+                && self.next < head
+                && let Some(step) = self.checkpoint_if_due()
+            {
+                return Ok(Some(step));
+            }
             if self.next >= head {
                 if !self.caught_up {
                     self.caught_up = true;
@@ -90,6 +104,7 @@ impl Follower {
     }
 
     fn page(&mut self, head: u64) -> Result<Vec<StoredEvent>> {
+        let mut tombstone = None;
         let window = match &self.request.selector {
             Selector::Stream(stream) => match Window::of(&self.shared, head, stream) {
                 Ok(window) => Some(window.narrowed(self.min_revision)),
@@ -99,22 +114,30 @@ impl Follower {
                     return Ok(Vec::new());
                 }
                 Err(error) if error.code == Code::StreamTombstoned => {
+                    tombstone = self.tombstone_of(stream, head)?;
                     Some(Window::from_revision(self.min_revision))
                 }
                 Err(error) => return Err(error),
             },
             _ => None,
         };
+        // Events that a filter passes over are counted for checkpoints, so a page ends where one is due.
+        let end = if self.filter.is_empty() {
+            head
+        } else {
+            head.min(self.told.saturating_add(self.request.checkpoint_every.max(1)).max(self.next + 1))
+        };
+        let limit = self.request.page_events as usize;
         let mut gathered = Gathered::default();
         let scanned = page::scan(
             &Scan {
                 sources: &self.shared.sources,
-                head,
+                head: end,
                 selector: &self.request.selector,
                 filter: &self.filter,
                 window: window.as_ref(),
                 direction: Direction::Forward,
-                limit: self.request.page_events as usize,
+                limit,
                 bytes_max: self.request.page_bytes.clamp(1, limits::PAGE_BYTES_MAX),
             },
             self.next,
@@ -123,8 +146,31 @@ impl Follower {
         if scanned.next.is_some() {
             self.caught_up = false;
         }
-        self.next = scanned.next.unwrap_or(head);
-        Ok(gathered.events)
+        self.next = scanned.next.unwrap_or(end);
+        let mut events = gathered.events;
+        if let Some(tombstone) = tombstone.filter(|event| event.position.0 < self.next) {
+            if events.len() < limit {
+                events.push(tombstone);
+            } else {
+                self.next = tombstone.position.0;
+            }
+        }
+        Ok(events)
+    }
+
+    /// The tombstone of the stream, if it was not delivered and the filter lets it through.
+    fn tombstone_of(&self, stream: &StreamName, head: u64) -> Result<Option<StoredEvent>> {
+        let sources = &self.shared.sources;
+        let Some(place) = sources.tombstone(&Pending::none_below(head), stream.as_str())? else {
+            return Ok(None);
+        };
+        if place.position < self.next {
+            return Ok(None);
+        }
+        let event = Reader::new(&sources.log)
+            .fetch(place.position, sources.offset(place.position)?)?
+            .event(&sources.subjects)?;
+        Ok(self.filter.matches(stream.as_str(), &event.event.event_type)?.then_some(event))
     }
 
     /// Waits until [`Follower::poll_next`] may have something. Does not block the runtime, and needs none.

@@ -309,7 +309,7 @@ impl<S: Sink> Found<'_, S> {
             let backward = self.scan.direction == Direction::Backward;
             return Ok(if backward && record.revision < window.first { Taken::End } else { Taken::Looked });
         }
-        if !self.scan.filter.matches(record.stream, record.event_type) {
+        if !self.scan.filter.matches(record.stream, record.event_type)? {
             return Ok(Taken::Looked);
         }
         if self.full() {

@@ -3,7 +3,7 @@
 use super::{Model, refused};
 use graven_model::error::Details;
 use graven_model::{
-    Code, Direction, Error, EventFilter, Expected, Pattern, ReadRequest, Result, Selector, Start,
+    Code, Direction, Error, EventFilter, Expected, Kind, Pattern, ReadRequest, Result, Selector, Start,
     StoredEvent, StreamName, StreamState, Timestamp, ids::category_of,
 };
 use regex::Regex;
@@ -32,14 +32,23 @@ impl Model {
         now: Timestamp,
     ) -> Vec<StoredEvent> {
         let mut events = self.select(selector, filter, now).unwrap_or_default();
-        events.retain(|event| match after {
-            Start::Start => true,
-            Start::End => false,
-            Start::Revision(revision) => event.revision > revision,
-            Start::Position(position) => event.position > position,
-            Start::Time(time) => event.committed_at >= time,
-        });
+        events.retain(|event| comes_after(event, after));
         events
+    }
+
+    /// The tombstone a follower of a stream that begins after `after` is given before it ends.
+    ///
+    /// # Errors
+    /// [`Code::InvalidFilter`].
+    pub fn follow_to_the_end(
+        &self,
+        stream: &StreamName,
+        after: Start,
+        filter: &EventFilter,
+    ) -> Result<Option<StoredEvent>> {
+        let filter = Filter::new(filter)?;
+        let tombstone = self.events_of(stream).rfind(|event| event.kind == Kind::Tombstone);
+        Ok(tombstone.filter(|event| comes_after(event, after) && filter.passes(event)).cloned())
     }
 
     /// Adds to failed checks the events their caller has not seen, up to `max` a stream.
@@ -77,6 +86,16 @@ impl Model {
                 Ok(self.events_of(stream).filter(|event| self.is_visible(event, now)).cloned().collect())
             }
         }
+    }
+}
+
+fn comes_after(event: &StoredEvent, after: Start) -> bool {
+    match after {
+        Start::Start => true,
+        Start::End => false,
+        Start::Revision(revision) => event.revision > revision,
+        Start::Position(position) => event.position > position,
+        Start::Time(time) => event.committed_at >= time,
     }
 }
 

@@ -21,6 +21,7 @@ fn readers_see_exactly_what_is_below_their_watermark_while_parts_come_and_go() {
                     let checker = bench.checker(below);
                     checker.stream(round % 14, &[3, below / 2]);
                     checker.id(round);
+                    checker.numbers();
                     checker.query(&[Wish { tags: vec![1, 2], ..Wish::default() }], &[below / 2]);
                     let newest =
                         bench.events[..below as usize].iter().rposition(|event| event.event_type == 3);

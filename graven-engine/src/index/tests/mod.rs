@@ -196,6 +196,7 @@ impl Checker<'_> {
         (0..15).for_each(|stream| self.stream(stream, &probes));
         (0..=255).step_by(5).for_each(|id| self.id(id));
         (0..13).for_each(|name| self.terms(name));
+        self.numbers();
         let births = Wish { births: true, ..Wish::default() };
         let two_tags = Wish { tags: vec![1, 2], ..Wish::default() };
         let narrow = Wish { types: vec![0, 3, 9], tags: vec![1], category: Some(2), births: false };
@@ -312,6 +313,35 @@ impl Checker<'_> {
         assert!(self.index.count(term) >= count);
         if self.exact {
             assert_eq!((last, self.index.count(term)), (newest, count));
+        }
+    }
+
+    /// Numbers are places among the events whose names have the same key, whatever the names.
+    fn numbers(&self) {
+        for name in 0..5u8 {
+            let text = name.to_string();
+            let types = |event: &Event| self.hasher.event_type(&event.event_type.to_string());
+            let key = self.hasher.event_type(&text);
+            self.numbered(Term::Type(key), |event| types(event) == key);
+            let categories =
+                |event: &Event| event.category().map(|own| self.hasher.category(&own.to_string()));
+            let key = self.hasher.category(&text);
+            self.numbered(Term::Category(key), |event| categories(event) == Some(key));
+        }
+        self.numbered(Term::Births, |event| event.revision == 0);
+    }
+
+    fn numbered(&self, term: Term, listed: impl Fn(&Event) -> bool) {
+        let visible = self.below.min(self.events.len() as u64);
+        let positions: Vec<u64> =
+            (0..visible).filter(|&position| listed(&self.events[position as usize])).collect();
+        for number in (0..positions.len() + 2).step_by(1 + positions.len() / 40) {
+            let position = positions.get(number).copied();
+            assert_eq!(self.index.nth(term, number as u64, self.below), position, "{term:?} {number}");
+        }
+        for below in (0..=visible).step_by(1 + visible as usize / 40).chain([visible]) {
+            let before = positions.partition_point(|&position| position < below) as u64;
+            assert_eq!(self.index.rank(term, below), before, "{term:?} below {below}");
         }
     }
 

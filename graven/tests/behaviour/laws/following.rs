@@ -92,12 +92,20 @@ pub(crate) async fn a_follower_of_a_tombstoned_stream_ends(store: impl EventStor
     let mut follower = store.follow(request).await.unwrap();
     assert_eq!(catch_up(&mut follower).await.0, [0]);
     store.tombstone_stream(&name("s"), Expected::Any).await.unwrap();
-    let error = loop {
-        if let Err(error) = timeout(SOON, follower.next_step()).await.expect("the end comes soon") {
-            break error;
-        }
-    };
-    assert_eq!(error.code, Code::StreamTombstoned);
+    let late = FollowRequest::new(Selector::Stream(name("s")), Start::Revision(Revision(0)));
+    for mut follower in [follower, store.follow(late).await.unwrap()] {
+        let mut ends = Vec::new();
+        let error = loop {
+            match timeout(SOON, follower.next_step()).await.expect("the end comes soon") {
+                Ok(FollowStep::Events(events)) => ends.extend(events),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code, Code::StreamTombstoned);
+        assert_eq!(positions(&ends), [1]);
+        assert_eq!((ends[0].kind, ends[0].revision), (Kind::Tombstone, Revision::TOMBSTONE));
+    }
 }
 
 pub(crate) async fn a_step_that_is_not_waited_for_is_not_lost(store: impl EventStore) {
