@@ -36,6 +36,11 @@ measurements, out of the page cache. For the *heads* it compares the checksum of
 lengths and checksums of its records; for the *events* also each record's own, and decodes each event where it lies. The
 *verification* is one thread too: it reads everything, hashes payloads, leaves and tree again, and compares them with every
 hash and checksum that is stored.
+
+*The KurrentDB protocol* is spoken by the bench with the messages KurrentDB's clients send, beside the server's own gRPC interface
+in the same rounds; the native reads come in pages, those of the protocol event by event. A category is read through the virtual stream
+`$ce-loan`, with links resolved; *stored links* is a stream that holds a link record to each event of the category, as a
+projection would write it, read the same way. Events that come through the protocol have no tag, which it does not know.
 ";
 
 /// A table on the terminal.

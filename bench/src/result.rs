@@ -160,16 +160,20 @@ impl Row {
 }
 
 impl Group {
-    /// Compares every row of Graven with every row of a peer or of the disk.
+    /// Compares every row of Graven with every row of a peer or of the disk; where there are none, with those behind it.
     pub(crate) fn compare(&mut self) {
-        let peers = || self.rows.iter().filter(|row| !row.is_graven());
-        for row in self.rows.iter().filter(|row| row.is_graven()) {
-            for peer in peers() {
+        let alone = self.rows.iter().all(Row::is_graven);
+        for (index, row) in self.rows.iter().enumerate().filter(|(_, row)| row.is_graven()) {
+            let others: Vec<&Row> = match alone {
+                true => self.rows[index + 1..].iter().collect(),
+                false => self.rows.iter().filter(|row| !row.is_graven()).collect(),
+            };
+            for other in others {
                 self.ratios.push(Ratio {
                     of: row.name(),
-                    to: peer.name(),
-                    rate: round_by_round(&row.rates, &peer.rates),
-                    p50: round_by_round(&row.p50s_us, &peer.p50s_us),
+                    to: other.name(),
+                    rate: round_by_round(&row.rates, &other.rates),
+                    p50: round_by_round(&row.p50s_us, &other.p50s_us),
                 });
             }
         }
@@ -207,6 +211,23 @@ mod tests {
     fn ratios_are_taken_within_a_round() {
         let spread = round_by_round(&[2.0, 30.0, 8.0], &[1.0, 10.0, 2.0]);
         assert_eq!((spread.median, spread.min, spread.max), (3.0, 2.0, 4.0));
+    }
+
+    #[test]
+    fn ratios_are_to_peers_and_without_them_to_the_rows_behind() {
+        let pairs = |targets: &[&str]| -> Vec<String> {
+            let rows = targets.iter().map(|target| Row::of(target, "alone", &[], None)).collect();
+            let (title, key) = (String::new(), String::new());
+            let mut group = Group { title, key, unit: "", latency_of: "", rows, ratios: Vec::new() };
+            group.compare();
+            let short = |name: &str| name.split(',').next().unwrap_or_default().to_owned();
+            group.ratios.iter().map(|ratio| format!("{}/{}", short(&ratio.of), short(&ratio.to))).collect()
+        };
+        assert_eq!(pairs(&["disk", "Graven 1", "Graven 2"]), ["Graven 1/disk", "Graven 2/disk"]);
+        assert_eq!(
+            pairs(&["Graven 1", "Graven 2", "Graven 3"]),
+            ["Graven 1/Graven 2", "Graven 1/Graven 3", "Graven 2/Graven 3"]
+        );
     }
 
     #[test]
