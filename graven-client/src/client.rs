@@ -58,7 +58,9 @@ pub(crate) type Service = EventStoreClient<Channel>;
 pub(crate) enum Repeat {
     /// Whenever that may help: it changes nothing.
     Freely,
-    /// Only if it is certain that nothing was changed.
+    /// As freely, at the node that writes, which alone has the answer.
+    AtWriter,
+    /// Only if it is certain that nothing was changed; at the node that writes.
     IfUntouched,
 }
 
@@ -99,6 +101,11 @@ impl Client {
         let receipt = Receipt::try_from(receipt)?;
         self.inner.writer.acknowledged(&receipt);
         Ok(receipt)
+    }
+
+    /// Takes note of an event that is durable.
+    pub(crate) fn reached(&self, position: Position) {
+        self.inner.writer.reached(position);
     }
 
     /// A session of its own for appends whose order among each other matters.
@@ -179,8 +186,7 @@ impl Client {
         let writer = &self.inner.writer;
         let mut hops = Hops::default();
         loop {
-            // What changes something goes to who writes.
-            let aim = (repeat == Repeat::IfUntouched).then(|| writer.aim());
+            let aim = (repeat != Repeat::Freely).then(|| writer.aim());
             let service = aim.as_ref().map_or_else(|| self.service(), |aim| service(aim.channel.clone()));
             let Ok(answer) = timeout_at(deadline, send(service, message.clone())).await else {
                 aim.iter().for_each(|aim| writer.failed(aim));
@@ -201,7 +207,7 @@ impl Client {
             }
             let may_be_done = repeat == Repeat::IfUntouched && !entry.no_side_effects;
             // How long these last is not a matter of a call.
-            let lasts = matches!(error.code, Code::NotSealedYet | Code::VerificationRunning);
+            let lasts = matches!(error.code, Code::NotSealedYet | Code::VerificationRunning | Code::GroupFull);
             if !entry.retryable || lasts || may_be_done || next == Next::GiveUp {
                 return Err(error);
             }
