@@ -6,6 +6,7 @@ use super::query_params::min_position_alone;
 use super::{App, schema, stopping};
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,6 +80,15 @@ pub(super) async fn info(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     responses((status = 200, description = "Alive", body = schema::Health)))]
 pub(super) async fn live() -> Json<schema::Health> {
     Json(schema::Health { status: "alive", ..schema::Health::default() })
+}
+
+/// Alive, as KurrentDB says it
+///
+/// 204 as long as the process serves at all: what tools around KurrentDB ask for.
+#[utoipa::path(get, path = "/health/live", tag = "server", operation_id = "health_live",
+    responses((status = 204, description = "Alive")))]
+pub(super) async fn health_live() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 /// Ready
