@@ -48,6 +48,7 @@ with it, some; --smoke is over in seconds and tells only that everything works.
   --targets A,B   only targets whose name contains one of these
   --dir DIR       where the stores are written, a folder of its own below it; /var/tmp unless told
   --json FILE     where the results go as JSON; results.json beside what is installed unless told
+  --into FILE     take the results into those of the run FILE holds as JSON, in place of what they repeat
   --docs          write docs/benchmarks.md and its plots anew
   --graven PATH   the Graven binary to measure
   --graven-without-audit PATH
@@ -64,6 +65,7 @@ struct Arguments {
     targets: Vec<String>,
     dir: Option<PathBuf>,
     json: Option<PathBuf>,
+    into: Option<PathBuf>,
     graven: Option<PathBuf>,
     graven_without_audit: Option<PathBuf>,
     tools: Option<PathBuf>,
@@ -102,6 +104,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>> {
             "--targets" => arguments.targets = value()?.split(',').map(str::to_owned).collect(),
             "--dir" => arguments.dir = Some(value()?.into()),
             "--json" => arguments.json = Some(value()?.into()),
+            "--into" => arguments.into = Some(value()?.into()),
             "--graven" => arguments.graven = Some(value()?.into()),
             "--graven-without-audit" => arguments.graven_without_audit = Some(value()?.into()),
             "--tools" => arguments.tools = Some(value()?.into()),
@@ -151,7 +154,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     } else {
         ""
     };
-    let run = Run {
+    let mut run = Run {
         command: format!("cargo xtask bench{flag}"),
         begun,
         machine,
@@ -161,6 +164,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         facts: runner.facts,
     };
     print!("{}", report::text(&run));
+    if let Some(path) = &arguments.into {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut before: Run = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} holds no run of this bench", path.display()))?;
+        before.take_in(run);
+        run = before;
+    }
     let path = arguments.json.clone().unwrap_or_else(|| tools.join("results.json"));
     fs::write(&path, serde_json::to_vec_pretty(&run)?)
         .with_context(|| format!("cannot write {}", path.display()))?;

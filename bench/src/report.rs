@@ -94,6 +94,9 @@ pub(crate) fn write_docs(run: &Run, docs: &Path) -> Result<()> {
         let _ = writeln!(out, "\n## {}\n", group.title);
         let name = format!("{}.svg", group.key);
         fs::write(plots.join(&name), plot::bars(group)).with_context(|| format!("cannot write {name}"))?;
+        if let Some(later) = &group.later {
+            let _ = writeln!(out, "Measured apart from the rest: {later}.\n");
+        }
         let _ = writeln!(out, "![{}](benchmarks/{name})\n", group.title);
         out.push_str(&table(&rows(group), Style::Markdown));
         if !group.ratios.is_empty() {
@@ -112,7 +115,7 @@ pub(crate) fn write_docs(run: &Run, docs: &Path) -> Result<()> {
 fn rows(group: &Group) -> Vec<Vec<String>> {
     let cpu = format!("CPU µs/{}", unit_of(group));
     let written = format!("written B/{}", unit_of(group));
-    let head = ["target", group.unit, "range", "p50 µs", "p99 µs", "p99.9 µs", &cpu, &written, "memory MiB"];
+    let head = ["target", &group.unit, "range", "p50 µs", "p99 µs", "p99.9 µs", &cpu, &written, "memory MiB"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for row in &group.rows {
         let rate = Spread::of(&row.rates);
@@ -134,7 +137,7 @@ fn rows(group: &Group) -> Vec<Vec<String>> {
 
 fn ratios(group: &Group) -> Vec<Vec<String>> {
     let p50 = format!("p50 of {}", group.latency_of);
-    let mut rows = vec![["", "over", group.unit, &p50].map(str::to_owned).to_vec()];
+    let mut rows = vec![["", "over", &group.unit, &p50].map(str::to_owned).to_vec()];
     for ratio in &group.ratios {
         rows.push(vec![ratio.of.clone(), ratio.to.clone(), times(ratio.rate), times(ratio.p50)]);
     }

@@ -1,10 +1,10 @@
 //! What a run found, in the form it is kept in (JSON) and drawn from.
 
 use crate::load::Sample;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// The command that repeats it.
     pub(crate) command: String,
@@ -23,29 +23,32 @@ pub(crate) struct Run {
 }
 
 /// Targets that did the same work in the same rounds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     /// What was done.
     pub(crate) title: String,
     /// For file names.
     pub(crate) key: String,
     /// Of a rate: `events/s`, `calls/s`.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     /// What the latencies are of.
-    pub(crate) latency_of: &'static str,
+    pub(crate) latency_of: String,
     /// One a target.
     pub(crate) rows: Vec<Row>,
     /// Of Graven to the others.
     pub(crate) ratios: Vec<Ratio>,
+    /// Day and version, if it was measured after the rest of the run it stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) later: Option<String>,
 }
 
 /// A target in a group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Product and interface.
     pub(crate) target: String,
     /// How clients reach it.
-    pub(crate) layout: &'static str,
+    pub(crate) layout: String,
     /// A rate a round.
     pub(crate) rates: Vec<f64>,
     /// Median latency of each round, microseconds.
@@ -65,7 +68,7 @@ pub(crate) struct Row {
 }
 
 /// One target over another, round by round.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     /// Whose rate is divided.
     pub(crate) of: String,
@@ -78,7 +81,7 @@ pub(crate) struct Ratio {
 }
 
 /// A median and its range.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Spread {
     /// Half are below.
     pub(crate) median: f64,
@@ -89,7 +92,7 @@ pub(crate) struct Spread {
 }
 
 /// One figure of one target.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Fact {
     /// What.
     pub(crate) measure: String,
@@ -98,7 +101,28 @@ pub(crate) struct Fact {
     /// A value a repetition.
     pub(crate) values: Spread,
     /// Unit of the value.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
+}
+
+impl Run {
+    /// Takes in what a later run of a part found, in place of what was found of the same before.
+    pub(crate) fn take_in(&mut self, later: Run) {
+        let version = later.versions.first().map(|(_, version)| version.as_str()).unwrap_or_default();
+        let said = format!("{}, {version}", later.begun);
+        for mut group in later.groups {
+            group.later = Some(said.clone());
+            match self.groups.iter_mut().find(|old| old.key == group.key) {
+                Some(old) => *old = group,
+                None => self.groups.push(group),
+            }
+        }
+        for fact in later.facts {
+            match self.facts.iter_mut().find(|old| old.measure == fact.measure && old.target == fact.target) {
+                Some(old) => *old = fact,
+                None => self.facts.push(fact),
+            }
+        }
+    }
 }
 
 impl Spread {
@@ -137,7 +161,7 @@ impl Row {
         };
         Row {
             target: target.to_owned(),
-            layout,
+            layout: layout.to_owned(),
             rates: rounds.iter().map(|sample| sample.done as f64 / sample.seconds).collect(),
             p50s_us: rounds.iter().map(p50).collect(),
             p50_us: percentile(&all, 0.5),
@@ -199,12 +223,43 @@ fn percentile(sorted: &[f32], part: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn group(key: &str, title: &str, rows: Vec<Row>) -> Group {
+        Group {
+            title: title.to_owned(),
+            key: key.to_owned(),
+            unit: String::new(),
+            latency_of: String::new(),
+            rows,
+            ratios: Vec::new(),
+            later: None,
+        }
+    }
+
     #[test]
     fn a_percentile_is_one_of_the_values() {
         let values: Vec<f32> = (1..=1000).map(|value| value as f32).collect();
         assert_eq!([0.5, 0.99, 0.999].map(|part| percentile(&values, part)), [500.0, 990.0, 999.0]);
         assert_eq!(percentile(&[7.0], 0.999), 7.0);
         assert_eq!(percentile(&[], 0.5), 0.0);
+    }
+
+    #[test]
+    fn a_later_run_of_a_part_takes_its_place_in_the_run_before() {
+        let group = |key: &str, title: &str| group(key, title, Vec::new());
+        let run = |version: &str, groups: Vec<Group>| Run {
+            command: String::new(),
+            begun: "a day".to_owned(),
+            machine: Vec::new(),
+            versions: vec![("Graven".to_owned(), version.to_owned())],
+            left_out: Vec::new(),
+            groups,
+            facts: Vec::new(),
+        };
+        let mut whole = run("1", vec![group("a", "old a"), group("b", "old b")]);
+        whole.take_in(run("2", vec![group("b", "new b"), group("c", "new c")]));
+        let said: Vec<_> = whole.groups.iter().map(|group| (&*group.title, group.later.as_deref())).collect();
+        assert_eq!(said, [("old a", None), ("new b", Some("a day, 2")), ("new c", Some("a day, 2"))]);
+        assert_eq!(whole.versions[0].1, "1");
     }
 
     #[test]
@@ -217,8 +272,7 @@ mod tests {
     fn ratios_are_to_peers_and_without_them_to_the_rows_behind() {
         let pairs = |targets: &[&str]| -> Vec<String> {
             let rows = targets.iter().map(|target| Row::of(target, "alone", &[], None)).collect();
-            let (title, key) = (String::new(), String::new());
-            let mut group = Group { title, key, unit: "", latency_of: "", rows, ratios: Vec::new() };
+            let mut group = group("", "", rows);
             group.compare();
             let short = |name: &str| name.split(',').next().unwrap_or_default().to_owned();
             group.ratios.iter().map(|ratio| format!("{}/{}", short(&ratio.of), short(&ratio.to))).collect()

@@ -377,10 +377,11 @@ impl Runner {
         let mut group = Group {
             title: title.to_owned(),
             key: key.to_owned(),
-            unit,
-            latency_of,
+            unit: unit.to_owned(),
+            latency_of: latency_of.to_owned(),
             rows: rows.collect(),
             ratios: Vec::new(),
+            later: None,
         };
         // A lag may be negative, and how many deliveries fit a second is not the question.
         if work != Work::Deliver {
@@ -418,7 +419,12 @@ impl Runner {
     pub(crate) fn fact(&mut self, measure: &str, target: &str, values: &[f64], unit: &'static str) {
         let values = Spread::of(values);
         eprintln!("  {measure}: {target}: {:.1} {unit}", values.median);
-        self.facts.push(Fact { measure: measure.to_owned(), target: target.to_owned(), values, unit });
+        self.facts.push(Fact {
+            measure: measure.to_owned(),
+            target: target.to_owned(),
+            values,
+            unit: unit.to_owned(),
+        });
     }
 }
 
