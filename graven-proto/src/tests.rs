@@ -1,6 +1,7 @@
 //! What is generated is of today's file; what goes over the wire comes back as it was.
 
 mod decode;
+mod groups;
 
 use crate::{encode, session, status, wire};
 use bytes::Bytes;
@@ -37,6 +38,8 @@ fn expected() -> impl Strategy<Value = Expected> {
         Just(Expected::Any),
         Just(Expected::NoStream),
         Just(Expected::Exists),
+        Just(Expected::Deleted),
+        Just(Expected::Tombstoned),
         any::<u64>().prop_map(|revision| Expected::Revision(Revision(revision))),
     ]
 }

@@ -53,7 +53,8 @@ pub struct GroupConsumer {
 enum State {
     Live(Box<Streaming<wire::ConsumeResponse>>),
     Pausing(Instant),
-    Opening(Pin<Box<dyn Future<Output = Result<Connected>> + Send>>),
+    /// Behind a lock that nobody waits for, so that a consumer may be looked at by several threads.
+    Opening(Mutex<Pin<Box<dyn Future<Output = Result<Connected>> + Send>>>),
     Ended,
 }
 
@@ -117,10 +118,10 @@ impl GroupConsumer {
                 State::Pausing(until) => {
                     sleep_until(*until).await;
                     let opening = connect(self.client.clone(), self.options.clone());
-                    self.state = State::Opening(Box::pin(opening));
+                    self.state = State::Opening(Mutex::new(Box::pin(opening)));
                     continue;
                 }
-                State::Opening(opening) => match opening.await {
+                State::Opening(opening) => match opening.get_mut().await {
                     Ok(connected) => {
                         self.go_live(connected);
                         continue;

@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -232,6 +233,16 @@ pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Where the client of a request is; among the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Who answers requests.
 #[derive(Clone)]
 struct Services {
@@ -250,11 +261,12 @@ async fn connection(app: Arc<App>, services: Services, mut stream: TcpStream) {
         () = until_stopping(&app) => return,
     };
     let Ok(Ok((begun, is_http2))) = begun else { return };
+    let Ok(peer) = stream.peer_addr().map(Peer) else { return };
     let socket = TokioIo::new(PatientSocket::new(stream, begun, app.options.stall_timeout));
     let outcome = if is_http2 {
-        serve_http2(&app, services, socket).await
+        serve_http2(&app, services, socket, peer).await
     } else {
-        serve_http1(&app, services.router, socket).await
+        serve_http1(&app, services.router, socket, peer).await
     };
     if let Err(error) = outcome {
         tracing::debug!("a connection ended early: {error}");
@@ -279,14 +291,24 @@ async fn begin(stream: &mut TcpStream) -> io::Result<(Bytes, bool)> {
     }
 }
 
-async fn serve_http1(app: &App, router: Router, socket: TokioIo<PatientSocket>) -> hyper::Result<()> {
+async fn serve_http1(
+    app: &App,
+    router: Router,
+    socket: TokioIo<PatientSocket>,
+    peer: Peer,
+) -> hyper::Result<()> {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.head_timeout)
         .max_header_size(limits::HTTP_HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(socket, TowerToHyperService::new(router));
+        .serve_connection(socket, service);
     let mut serving = pin!(serving);
     tokio::select! {
         outcome = serving.as_mut() => outcome,
@@ -298,7 +320,12 @@ async fn serve_http1(app: &App, router: Router, socket: TokioIo<PatientSocket>) 
 }
 
 /// gRPC, and the same paths as over HTTP/1.
-async fn serve_http2(app: &App, services: Services, socket: TokioIo<PatientSocket>) -> hyper::Result<()> {
+async fn serve_http2(
+    app: &App,
+    services: Services,
+    socket: TokioIo<PatientSocket>,
+    peer: Peer,
+) -> hyper::Result<()> {
     let Services { router, grpc, wide } = services;
     let wide = wide.try_acquire();
     let (stream_window, connection_window) = match wide {
@@ -306,7 +333,8 @@ async fn serve_http2(app: &App, services: Services, socket: TokioIo<PatientSocke
         Err(_) => (NARROW_WINDOW_BYTES, NARROW_WINDOW_BYTES),
     };
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (grpc, router) = (grpc.clone(), router.clone());
         async move {
             match grpc::is_call(&request) {

@@ -3,6 +3,7 @@
 //! What is done is done by `server::audit`, as for HTTP; here its words are messages.
 
 use super::answer::{message, whole};
+use super::groups;
 use super::message::Messages;
 use crate::server::App;
 use crate::server::audit::erasure::{EraseWish, HoldWish};
@@ -95,7 +96,7 @@ pub(super) async fn answer(method: &str, app: Arc<App>, body: Body) -> Result<Re
             let wire::VerificationRequest {} = Messages::only(app.clone(), body).await?;
             message(&standing(app.verification.standing())?)
         }
-        _ => return Err(Error::new(Code::NotFound, "there is no such method")),
+        method => return groups::answer(method, app, body).await,
     };
     Ok(whole(app.answers.hold(bytes).await))
 }

@@ -1,7 +1,7 @@
 //! The messages of a call. Room for one is taken before it is read, among the bodies of all requests.
 
 use crate::server::App;
-use crate::server::body::HeldBody;
+use crate::server::body::{HeldBody, discard};
 use axum::body::{Body, HttpBody};
 use bytes::{Buf, Bytes, BytesMut};
 use graven_model::{Code, Error, Result};
@@ -79,6 +79,25 @@ impl Messages {
             None => Ok(message),
             Some(_) => Err(Error::new(Code::BadRequest, "the call has more than one message")),
         }
+    }
+
+    /// Reads on, within bounds, although nothing more is used.
+    pub(in crate::server) async fn discard(self) {
+        discard(self.body).await;
+    }
+
+    /// The same messages, of which the next may take as long as it likes to begin.
+    pub(in crate::server) fn that_may_wait(mut self) -> Messages {
+        self.may_wait = true;
+        self
+    }
+
+    /// As [`Messages::poll_next`], to be awaited.
+    ///
+    /// # Errors
+    /// As [`Messages::poll_next`].
+    pub(in crate::server) async fn next(&mut self) -> Result<Option<HeldBody>> {
+        poll_fn(|context| self.poll_next(context)).await
     }
 
     /// The next message, with its room; `None` after the last.

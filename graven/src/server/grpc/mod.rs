@@ -9,17 +9,21 @@
 mod acts;
 pub(super) mod answer;
 mod audit;
+pub(super) mod consume;
 pub(super) mod deadline;
+mod groups;
 pub(super) mod message;
 mod pages;
 mod session;
 mod side;
+mod snapshots;
 mod unary;
 mod words;
 
 use super::App;
 use super::kurrent;
 use super::problem::Refused;
+use super::serve::Peer;
 use answer::refusal;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, Version, header};
@@ -53,6 +57,8 @@ struct Call {
     body: Body,
     /// When its caller gives up.
     deadline: Option<Instant>,
+    /// Where its caller is.
+    peer: Option<Peer>,
 }
 
 impl Grpc {
@@ -101,7 +107,8 @@ impl Grpc {
         if parts.method != Method::POST || compressed(&parts.headers) {
             return refusal(&Error::new(Code::BadRequest, "the call is not a POST without compression"));
         }
-        let call = Call { app: self.app.clone(), body, deadline };
+        let peer = parts.extensions.get::<Peer>().copied();
+        let call = Call { app: self.app.clone(), body, deadline, peer };
         let method = route.rsplit('/').next().expect("a route has slashes");
         let answered = async {
             match method {
@@ -109,6 +116,7 @@ impl Grpc {
                 "Read" => pages::read(call).await,
                 "ReadFrames" => pages::frames(call).await,
                 "Subscribe" => pages::subscribe(call).await,
+                "Consume" => groups::consume(call).await,
                 method => unary::answer(method, call).await,
             }
         };
@@ -134,7 +142,7 @@ pub(super) fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Every method of the service, as a path.
-const ROUTES: [&str; 35] = [
+const ROUTES: [&str; 50] = [
     "/graven.v1.EventStore/Append",
     "/graven.v1.EventStore/AppendSession",
     "/graven.v1.EventStore/Read",
@@ -149,6 +157,10 @@ const ROUTES: [&str; 35] = [
     "/graven.v1.EventStore/TruncateStream",
     "/graven.v1.EventStore/DeleteStream",
     "/graven.v1.EventStore/TombstoneStream",
+    "/graven.v1.EventStore/PutSnapshot",
+    "/graven.v1.EventStore/Snapshot",
+    "/graven.v1.EventStore/ReadFromSnapshot",
+    "/graven.v1.EventStore/DeleteSnapshot",
     "/graven.v1.EventStore/Stats",
     "/graven.v1.EventStore/Info",
     "/graven.v1.EventStore/Node",
@@ -170,6 +182,17 @@ const ROUTES: [&str; 35] = [
     "/graven.v1.EventStore/EndHold",
     "/graven.v1.EventStore/Verify",
     "/graven.v1.EventStore/Verification",
+    "/graven.v1.EventStore/Consume",
+    "/graven.v1.EventStore/CreateGroup",
+    "/graven.v1.EventStore/UpdateGroup",
+    "/graven.v1.EventStore/ResetGroup",
+    "/graven.v1.EventStore/DeleteGroup",
+    "/graven.v1.EventStore/Groups",
+    "/graven.v1.EventStore/GroupInfo",
+    "/graven.v1.EventStore/DeadLetters",
+    "/graven.v1.EventStore/CountDeadLetters",
+    "/graven.v1.EventStore/ReplayDeadLetters",
+    "/graven.v1.EventStore/SkipDeadLetters",
 ];
 
 #[cfg(test)]

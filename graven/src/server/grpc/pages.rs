@@ -25,7 +25,7 @@ const FRAMES_BYTES: usize = 256 << 10;
 /// # Errors
 /// Those of [`Store::read`] for the first page, and of reading the message.
 pub(super) async fn read(call: Call) -> Result<Response<Body>> {
-    let Call { app, body, deadline } = call;
+    let Call { app, body, deadline, .. } = call;
     let mut asked: wire::ReadRequest = Messages::only(app.clone(), body).await?;
     let all_of = |number: u64| if number == 0 { u64::MAX } else { number };
     let (left, pages) = (all_of(asked.limit), all_of(u64::from(asked.pages)));
@@ -94,7 +94,7 @@ impl Pieces for EventPages {
 /// # Errors
 /// Those of [`Store::read_opened_frames`] for the first of them, and of reading the message.
 pub(super) async fn frames(call: Call) -> Result<Response<Body>> {
-    let Call { app, body, deadline } = call;
+    let Call { app, body, deadline, .. } = call;
     let asked: wire::ReadFramesRequest = Messages::only(app.clone(), body).await?;
     app.reach(asked.min_position, deadline).await?;
     let pages = FramePages {
@@ -174,7 +174,7 @@ impl Pieces for FramePages {
 /// # Errors
 /// Those of [`Store::follow`], and of reading the message.
 pub(super) async fn subscribe(call: Call) -> Result<Response<Body>> {
-    let Call { app, body, deadline } = call;
+    let Call { app, body, deadline, .. } = call;
     let asked: wire::SubscribeRequest = Messages::only(app.clone(), body).await?;
     let after = graven_proto::start(asked.after)?.unwrap_or(Start::Start);
     let mut request = FollowRequest::new(graven_proto::selector(asked.selector)?, after);

@@ -46,7 +46,7 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Begins a session.
 pub(super) fn open(call: Call) -> Response<Body> {
-    let Call { app, body, deadline } = call;
+    let Call { app, body, deadline, .. } = call;
     let mut ending = app.stopping.clone();
     streaming(Body::new(Session {
         messages: Messages::new(app.clone(), body, true),
@@ -274,7 +274,7 @@ fn hand_over(
     submit: impl FnOnce(AppendRequest) -> Result<PendingAppend>,
 ) -> (u64, Result<Handed>) {
     let (correlation, append) = encode::read_request(bytes);
-    (correlation, append::hand_over(bytes, |_| append.map(bounded), submit))
+    (correlation, append::hand_over(|| append.map(bounded), submit))
 }
 
 impl HttpBody for Session {

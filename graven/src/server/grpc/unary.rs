@@ -2,7 +2,7 @@
 
 use super::answer::{message, whole};
 use super::message::Messages;
-use super::{Call, audit, words};
+use super::{Call, audit, snapshots, words};
 use crate::server::audit::receipt;
 use crate::server::node::Place;
 use crate::server::{App, append, blocking};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// # Errors
 /// Those of the store, and of reading the message.
 pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
-    let Call { app, body, deadline } = call;
+    let Call { app, body, deadline, .. } = call;
     match method {
         "Append" => append(app, body).await,
         "EventAt" => {
@@ -101,6 +101,27 @@ pub(super) async fn answer(method: &str, call: Call) -> Result<Response<Body>> {
             let wire::NodeRequest {} = Messages::only(app.clone(), body).await?;
             Ok(whole(message(&words::node(&Place::of(&app)))))
         }
+        "PutSnapshot" => snapshots::put(app, body).await,
+        "Snapshot" => {
+            read_much(app, body, deadline, |store, request: wire::SnapshotRequest| {
+                let at_or_before = request.at_or_before.map(Revision);
+                let snapshot = store.snapshot(&StreamName::new(request.stream)?, at_or_before)?;
+                Ok(wire::SnapshotResponse::from(&snapshot))
+            })
+            .await
+        }
+        "ReadFromSnapshot" => {
+            read_much(app, body, deadline, |store, request: wire::ReadFromSnapshotRequest| {
+                Ok(wire::ReadFromSnapshotResponse::from(&store.read_from_snapshot(&request.try_into()?)?))
+            })
+            .await
+        }
+        "DeleteSnapshot" => {
+            change(app, body, |store, request: wire::StreamRequest| {
+                store.delete_snapshot(&StreamName::new(request.stream)?)
+            })
+            .await
+        }
         method => audit::answer(method, app, body).await,
     }
 }
@@ -140,7 +161,10 @@ macro_rules! reads {
     };
 }
 
-reads! { EventAtRequest EventsByIdRequest StreamsRequest StreamRequest StatsRequest InfoRequest }
+reads! {
+    EventAtRequest EventsByIdRequest StreamsRequest StreamRequest SnapshotRequest ReadFromSnapshotRequest
+    StatsRequest InfoRequest
+}
 
 async fn read<Asked: Read, Answered: Message>(
     app: Arc<App>,
