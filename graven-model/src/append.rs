@@ -15,6 +15,10 @@ pub enum Expected {
     NoStream,
     /// The stream has events (or metadata).
     Exists,
+    /// The stream was deleted and not written since.
+    Deleted,
+    /// The stream was tombstoned. It can only be checked then: nothing is written to it any more.
+    Tombstoned,
     /// The last revision is exactly this.
     Revision(Revision),
 }

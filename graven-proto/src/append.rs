@@ -22,6 +22,8 @@ pub fn expected(field: Option<wire::Expected>) -> Result<Expected> {
             Ok(wire::ExpectedState::Any) => Ok(Expected::Any),
             Ok(wire::ExpectedState::NoStream) => Ok(Expected::NoStream),
             Ok(wire::ExpectedState::Exists) => Ok(Expected::Exists),
+            Ok(wire::ExpectedState::Deleted) => Ok(Expected::Deleted),
+            Ok(wire::ExpectedState::Tombstoned) => Ok(Expected::Tombstoned),
             Err(_) => Err(unknown("expected state", state)),
         },
     }
@@ -34,6 +36,8 @@ impl From<Expected> for wire::Expected {
             Expected::Any => None,
             Expected::NoStream => Some(Kind::State(wire::ExpectedState::NoStream as i32)),
             Expected::Exists => Some(Kind::State(wire::ExpectedState::Exists as i32)),
+            Expected::Deleted => Some(Kind::State(wire::ExpectedState::Deleted as i32)),
+            Expected::Tombstoned => Some(Kind::State(wire::ExpectedState::Tombstoned as i32)),
             Expected::Revision(revision) => Some(Kind::Revision(revision.0)),
         };
         wire::Expected { kind }

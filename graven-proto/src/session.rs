@@ -85,6 +85,8 @@ fn expected_field(expected: Expected) -> Option<(u32, u64)> {
         Expected::Any => None,
         Expected::NoStream => Some((1, wire::ExpectedState::NoStream as u64)),
         Expected::Exists => Some((1, wire::ExpectedState::Exists as u64)),
+        Expected::Deleted => Some((1, wire::ExpectedState::Deleted as u64)),
+        Expected::Tombstoned => Some((1, wire::ExpectedState::Tombstoned as u64)),
         Expected::Revision(revision) => Some((2, revision.0)),
     }
 }

@@ -230,12 +230,14 @@ impl Workload {
             StreamState::At(revision) | StreamState::SoftDeleted(revision) => Some(revision),
             StreamState::NoStream | StreamState::Tombstoned => None,
         };
-        match (self.dice.below(10), last) {
+        match (self.dice.below(12), last) {
             (0..4, _) => Expected::Any,
             (4..7, Some(revision)) => Expected::Revision(revision),
             (4..7, None) => Expected::NoStream,
             (7, _) => Expected::Exists,
             (8, _) => Expected::NoStream,
+            (9, _) => Expected::Deleted,
+            (10, _) => Expected::Tombstoned,
             (_, _) => Expected::Revision(Revision(self.dice.below(last.map_or(2, |last| last.0 + 3)))),
         }
     }

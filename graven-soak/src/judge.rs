@@ -219,6 +219,8 @@ fn wrong_acceptance(history: &History, facts: &Facts, append: &Append) -> Option
             Expected::Any => true,
             Expected::NoStream => before.is_none(),
             Expected::Exists => before.is_some(),
+            // No soak deletes a stream.
+            Expected::Deleted | Expected::Tombstoned => false,
             Expected::Revision(wanted) => before == Some(wanted.0),
         };
         if !right {
@@ -264,6 +266,7 @@ fn wrong_refusal(
                 Expected::Any => false,
                 Expected::NoStream => actual.is_some(),
                 Expected::Exists => actual.is_none(),
+                Expected::Deleted | Expected::Tombstoned => true,
                 Expected::Revision(wanted) => actual != Some(wanted.0),
             }
     });

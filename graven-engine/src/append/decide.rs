@@ -147,7 +147,7 @@ fn repeat(
         StreamState::At(revision) | StreamState::SoftDeleted(revision) => revision.0,
     };
     match expected {
-        Expected::Any | Expected::Exists => {
+        Expected::Any | Expected::Exists | Expected::Deleted => {
             let Some(first) = facts.find(stream, ids[0])? else { return Ok(Repeat::New) };
             let mut place = first;
             for id in &ids[1..] {
@@ -162,7 +162,8 @@ fn repeat(
         Expected::Revision(Revision(revision)) if revision < last => {
             at_revisions(facts, stream, revision + 1, ids)
         }
-        Expected::Revision(_) => Ok(Repeat::New),
+        // Nothing was ever written to a stream that had to be tombstoned.
+        Expected::Revision(_) | Expected::Tombstoned => Ok(Repeat::New),
     }
 }
 
@@ -184,8 +185,8 @@ fn at_revisions(facts: &mut dyn Facts, stream: &StreamName, from: u64, ids: &[Ev
 /// Whether an expectation holds. A stream that is only checked may be tombstoned if nothing contradicts it.
 fn holds(expected: Expected, state: StreamState, has_metadata: bool, writes: bool) -> bool {
     match (state, expected) {
-        (StreamState::Tombstoned, Expected::Any | Expected::NoStream) => !writes,
-        (StreamState::Tombstoned, _) => false,
+        (StreamState::Tombstoned, Expected::Any | Expected::NoStream | Expected::Tombstoned) => !writes,
+        (StreamState::Tombstoned, _) | (_, Expected::Tombstoned) => false,
         (_, Expected::Any) => true,
         (StreamState::NoStream, Expected::NoStream) => true,
         (StreamState::NoStream, Expected::Exists) => has_metadata,
@@ -194,6 +195,7 @@ fn holds(expected: Expected, state: StreamState, has_metadata: bool, writes: boo
         (StreamState::At(_), Expected::Exists) => true,
         (StreamState::SoftDeleted(_), Expected::NoStream) => true,
         (StreamState::SoftDeleted(_), Expected::Exists) => false,
+        (state, Expected::Deleted) => matches!(state, StreamState::SoftDeleted(_)),
         (StreamState::At(at) | StreamState::SoftDeleted(at), Expected::Revision(wanted)) => at == wanted,
     }
 }
@@ -233,6 +235,8 @@ fn expected_text(expected: Expected) -> String {
         Expected::Any => "any".into(),
         Expected::NoStream => "no stream".into(),
         Expected::Exists => "an existing stream".into(),
+        Expected::Deleted => "a deleted stream".into(),
+        Expected::Tombstoned => "a tombstone".into(),
         Expected::Revision(revision) => format!("revision {revision}"),
     }
 }

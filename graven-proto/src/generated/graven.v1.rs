@@ -1969,6 +1969,10 @@ pub enum ExpectedState {
     NoStream = 1,
     /// The stream has events (or metadata).
     Exists = 2,
+    /// The stream was deleted and not written since.
+    Deleted = 3,
+    /// The stream was tombstoned: it can only be checked then.
+    Tombstoned = 4,
 }
 impl ExpectedState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1980,6 +1984,8 @@ impl ExpectedState {
             Self::Any => "EXPECTED_STATE_ANY",
             Self::NoStream => "EXPECTED_STATE_NO_STREAM",
             Self::Exists => "EXPECTED_STATE_EXISTS",
+            Self::Deleted => "EXPECTED_STATE_DELETED",
+            Self::Tombstoned => "EXPECTED_STATE_TOMBSTONED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1988,6 +1994,8 @@ impl ExpectedState {
             "EXPECTED_STATE_ANY" => Some(Self::Any),
             "EXPECTED_STATE_NO_STREAM" => Some(Self::NoStream),
             "EXPECTED_STATE_EXISTS" => Some(Self::Exists),
+            "EXPECTED_STATE_DELETED" => Some(Self::Deleted),
+            "EXPECTED_STATE_TOMBSTONED" => Some(Self::Tombstoned),
             _ => None,
         }
     }

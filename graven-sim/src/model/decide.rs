@@ -78,7 +78,7 @@ impl Model {
             return Retry::New;
         }
         let first = match expected {
-            Expected::Any | Expected::Exists => {
+            Expected::Any | Expected::Exists | Expected::Deleted => {
                 return weigh(ids.iter().map(|id| self.known(stream, *id)).collect());
             }
             Expected::NoStream => 0,
@@ -87,7 +87,7 @@ impl Model {
             {
                 revision.0 + 1
             }
-            Expected::Revision(_) => return Retry::New,
+            Expected::Revision(_) | Expected::Tombstoned => return Retry::New,
         };
         let at =
             |offset: usize| self.events_of(stream).find(|event| event.revision.0 == first + offset as u64);
@@ -103,8 +103,11 @@ impl Model {
     fn holds(&self, stream: &StreamName, expected: Expected, writes: bool) -> bool {
         match (self.state(stream), expected) {
             // A stream that is only checked may be gone for ever if nothing contradicts it.
-            (StreamState::Tombstoned, Expected::Any | Expected::NoStream) => !writes,
+            (StreamState::Tombstoned, Expected::Any | Expected::NoStream | Expected::Tombstoned) => !writes,
             (StreamState::Tombstoned, _) => false,
+            (_, Expected::Tombstoned) => false,
+            (StreamState::SoftDeleted(_), Expected::Deleted) => true,
+            (_, Expected::Deleted) => false,
             (_, Expected::Any) => true,
             (StreamState::NoStream, Expected::NoStream) => true,
             (StreamState::NoStream, Expected::Exists) => self.metadata_event(stream).is_some(),

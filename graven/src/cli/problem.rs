@@ -58,6 +58,8 @@ fn failed_check(check: Check) -> FailedCheck {
     let expected = match check.expected.as_str() {
         Some("none") => Expected::NoStream,
         Some("exists") => Expected::Exists,
+        Some("deleted") => Expected::Deleted,
+        Some("tombstoned") => Expected::Tombstoned,
         _ => check.expected.as_u64().map_or(Expected::Any, |number| Expected::Revision(Revision(number))),
     };
     let actual = match (check.actual.state.as_str(), check.actual.revision) {

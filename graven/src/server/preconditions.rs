@@ -5,7 +5,7 @@ use graven_model::{Code, Error, Expected, Result, Revision, limits};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 
-/// `"any"`, `"none"`, `"exists"` or a revision, as it stands in a body.
+/// `"any"`, `"none"`, `"exists"`, `"deleted"`, `"tombstoned"` or a revision, as it stands in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ExpectedField(pub(super) Expected);
 
@@ -16,7 +16,7 @@ impl<'de> Deserialize<'de> for ExpectedField {
             type Value = Expected;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"any\", \"none\", \"exists\" or a revision")
+                f.write_str("\"any\", \"none\", \"exists\", \"deleted\", \"tombstoned\" or a revision")
             }
 
             fn visit_u64<E: de::Error>(self, revision: u64) -> std::result::Result<Expected, E> {
@@ -36,6 +36,8 @@ fn word(text: &str) -> Option<Expected> {
         "any" => Some(Expected::Any),
         "none" => Some(Expected::NoStream),
         "exists" => Some(Expected::Exists),
+        "deleted" => Some(Expected::Deleted),
+        "tombstoned" => Some(Expected::Tombstoned),
         _ => None,
     }
 }
@@ -48,7 +50,7 @@ pub(super) fn from_query(text: &str) -> Result<Expected> {
     word(text)
         .or_else(|| text.parse().ok().map(|revision| Expected::Revision(Revision(revision))))
         .ok_or_else(|| {
-            super::query_params::wrong("query parameter expected", "any, none, exists or a revision", text)
+            super::query_params::wrong("query parameter expected", "any, none, exists, deleted, tombstoned or a revision", text)
         })
 }
 

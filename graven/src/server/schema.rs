@@ -167,13 +167,16 @@ pub(super) enum Expected {
     Revision(u64),
 }
 
-/// `any`: anything but a tombstone. `none`: no events. `exists`: events.
+/// `any`: anything but a tombstone. `none`: no events. `exists`: events. `deleted`: deleted and not written since.
+/// `tombstoned`: ended for ever, so that it can only be checked.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(super) enum ExpectedWord {
     Any,
     None,
     Exists,
+    Deleted,
+    Tombstoned,
 }
 
 /// Body of an append to one stream.
@@ -526,7 +529,7 @@ pub(super) struct LastEventId {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ExpectedParam {
-    /// `any`, `none`, `exists` or a revision; `any` if absent. Must not contradict headers or body
+    /// `any`, `none`, `exists`, `deleted`, `tombstoned` or a revision; `any` if absent. Must not contradict headers or body
     #[param(required = false)]
     expected: String,
 }

@@ -135,6 +135,14 @@ fn new_events_meet_the_expected_revision_table() {
         ("dead", NONE, Refused(Code::StreamTombstoned)),
         ("dead", EXISTS, Refused(Code::StreamTombstoned)),
         ("dead", at(2), Refused(Code::StreamTombstoned)),
+        ("gone", Expected::Deleted, Stored),
+        ("live", Expected::Deleted, wrong()),
+        ("new", Expected::Deleted, wrong()),
+        ("bare", Expected::Deleted, wrong()),
+        ("dead", Expected::Deleted, Refused(Code::StreamTombstoned)),
+        ("dead", Expected::Tombstoned, Refused(Code::StreamTombstoned)),
+        ("gone", Expected::Tombstoned, wrong()),
+        ("new", Expected::Tombstoned, wrong()),
     ] {
         assert_eq!(append(stream, expected, &[9, 8]), outcome, "{stream} {expected:?}");
     }
@@ -158,6 +166,8 @@ fn a_retry_is_recognised_by_its_ids() {
         ("live", at(2), &[3], Stored),
         ("gone", NONE, &[1, 2, 3], DoneAt(2)),
         ("gone", at(1), &[3], DoneAt(2)),
+        ("live", Expected::Deleted, &[2, 3], DoneAt(2)),
+        ("live", Expected::Tombstoned, &[2, 3], Refused(Code::WrongExpectedRevision)),
         ("dead", ANY, &[1], Refused(Code::StreamTombstoned)),
     ] {
         assert_eq!(append(stream, expected, ids), outcome, "{stream} {expected:?} {ids:?}");
@@ -177,6 +187,13 @@ fn a_stream_that_is_only_checked_may_be_gone_if_nothing_contradicts_it() {
         ("live", at(1), false),
         ("new", NONE, true),
         ("new", at(0), false),
+        ("gone", Expected::Deleted, true),
+        ("live", Expected::Deleted, false),
+        ("dead", Expected::Deleted, false),
+        ("dead", Expected::Tombstoned, true),
+        ("gone", Expected::Tombstoned, false),
+        ("live", Expected::Tombstoned, false),
+        ("new", Expected::Tombstoned, false),
     ] {
         let request = AppendRequest::to(name("other"), ANY, [event(9)]).check(name(stream), expected);
         assert_eq!(judge(Operation::Append, &request) == Came::Stored, holds, "{stream} {expected:?}");
