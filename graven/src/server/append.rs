@@ -16,6 +16,7 @@ use graven_model::error::Details;
 use graven_model::{AppendRequest, Code, Error, Expected, Receipt, Result, StreamName, StreamWrite};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Bodies up to this many bytes are parsed and hashed on the runtime's thread: less than a hop costs.
@@ -183,11 +184,24 @@ pub(super) async fn submit(
     build: impl FnOnce(&Bytes) -> Result<AppendRequest> + Send + 'static,
 ) -> Result<Receipt> {
     let body::HeldBody { bytes, room } = held;
-    let handed = if bytes.len() <= INLINE_BYTES_MAX {
-        hand_over(&bytes, build, |request| app.store.submit_here(request))?
+    submit_sized(app, bytes.len(), room, move || build(&bytes)).await
+}
+
+/// As [`submit`], of an append that was so many bytes on its way here.
+///
+/// # Errors
+/// As [`submit`].
+pub(super) async fn submit_sized(
+    app: &Arc<App>,
+    bytes: usize,
+    room: OwnedSemaphorePermit,
+    build: impl FnOnce() -> Result<AppendRequest> + Send + 'static,
+) -> Result<Receipt> {
+    let handed = if bytes <= INLINE_BYTES_MAX {
+        hand_over(build, |request| app.store.submit_here(request))?
     } else {
         let app = app.clone();
-        blocking(move || hand_over(&bytes, build, |request| app.store.submit_here(request))).await?
+        blocking(move || hand_over(build, |request| app.store.submit_here(request))).await?
     };
     let receipt = match timeout(app.options.append_timeout, handed.pending).await {
         Ok(Ok(receipt)) => receipt,
@@ -213,11 +227,10 @@ pub(super) struct Handed {
 /// # Errors
 /// Those of `build` and of `submit`.
 pub(super) fn hand_over(
-    bytes: &Bytes,
-    build: impl FnOnce(&Bytes) -> Result<AppendRequest>,
+    build: impl FnOnce() -> Result<AppendRequest>,
     submit: impl FnOnce(AppendRequest) -> Result<PendingAppend>,
 ) -> Result<Handed> {
-    let request = build(bytes)?;
+    let request = build()?;
     let payload_bytes = request.events.iter().map(|(_, event)| event.data.len() + event.metadata.len()).sum();
     let unseen_max = request.unseen_max;
     Ok(Handed { pending: submit(request)?, payload_bytes, unseen_max })

@@ -338,6 +338,8 @@ pub(super) fn expected_number(expected: Expected) -> i64 {
         Expected::Any => ANY,
         Expected::NoStream => NO_STREAM,
         Expected::Exists => EXISTS,
+        Expected::Deleted => SOFT_DELETED,
+        Expected::Tombstoned => TOMBSTONED,
         Expected::Revision(Revision(revision)) => signed(revision),
     }
 }

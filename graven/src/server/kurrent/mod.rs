@@ -3,15 +3,38 @@
 //! A call comes here from `grpc` and goes to the file named after its service or method. What a client sees of an error
 //! is decided in [`errors`]; ids, names, times and media types are translated in [`words`].
 
+mod absent;
+mod append;
+mod asked;
+mod batch;
+mod delete;
+mod encode;
 mod errors;
+mod features;
+mod gossip;
+mod links;
+mod monitoring;
+mod operations;
+mod persistent;
+mod propose;
+mod read;
+mod shown;
+mod subscribe;
+mod users;
+mod v2;
+mod views;
 mod words;
+
+pub(super) use operations::Scavenging;
 
 use super::App;
 use super::grpc::{compressed, deadline};
 use super::long_read::{passed, too_late};
 use super::serve::Peer;
 use axum::body::Body;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, Response};
+use absent::absent;
 use errors::Refusal;
 use graven_model::{Code, Error};
 use std::sync::Arc;
@@ -27,6 +50,8 @@ struct Call {
     deadline: Option<Instant>,
     /// Where its caller is.
     peer: Option<Peer>,
+    /// What its caller calls this node.
+    authority: Option<Authority>,
 }
 
 /// What a method answers.
@@ -67,7 +92,8 @@ pub(super) async fn answer(
         return refused(error).into_response();
     }
     let peer = parts.extensions.get::<Peer>().copied();
-    let call = Call { app: app.clone(), body, headers: parts.headers, deadline, peer };
+    let authority = parts.uri.authority().cloned();
+    let call = Call { app: app.clone(), body, headers: parts.headers, deadline, peer, authority };
     let outcome = tokio::select! {
         biased;
         outcome = dispatch(route, call) => outcome,
@@ -86,7 +112,24 @@ fn wants_writer(route: &str, headers: &HeaderMap) -> bool {
 
 async fn dispatch(route: &'static str, call: Call) -> Answer {
     let (service, method) = route[1..].split_once('/').expect("a route is a service and a method");
+    if let Some(why) = absent(route) {
+        return Err(absent::refusal(why));
+    }
     match (service, method) {
+        ("event_store.client.streams.Streams", "Read") => read::answer(call).await,
+        ("event_store.client.streams.Streams", "Append") => append::answer(call).await,
+        ("event_store.client.streams.Streams", "BatchAppend") => Ok(batch::open(call)),
+        ("event_store.client.streams.Streams", "Delete") => delete::delete(call).await,
+        ("event_store.client.streams.Streams", "Tombstone") => delete::tombstone(call).await,
+        ("event_store.client.persistent_subscriptions.PersistentSubscriptions", method) => {
+            persistent::answer(method, call).await
+        }
+        ("kurrentdb.protocol.v2.streams.StreamsService", method) => v2::answer(method, call).await,
+        ("event_store.client.server_features.ServerFeatures", _) => features::supported_methods(call).await,
+        ("event_store.client.gossip.Gossip", _) => gossip::read(call).await,
+        ("event_store.client.monitoring.Monitoring", _) => monitoring::stats(call).await,
+        ("event_store.client.operations.Operations", _) => operations::answer(route, call).await,
+        ("event_store.client.users.Users", _) => users::answer(route, call).await,
         _ => Err(Refusal::unimplemented(route)),
     }
 }

@@ -2,9 +2,11 @@
 
 use super::{Refusal, expected_number, last_number, shortened, writer};
 use graven_model::error::Details;
-use graven_model::{Code, Error, FailedCheck, StreamState, limits};
+use graven_model::{Code, Error, Expected, FailedCheck, StreamName, StreamState, limits};
 use graven_proto::kurrentdb::google::{BadRequest, ErrorInfo, RetryInfo, bad_request::FieldViolation};
-use graven_proto::kurrentdb::rpc::{NotLeaderNodeErrorDetails, not_leader_node_error_details::NodeInfo};
+use graven_proto::kurrentdb::rpc::{
+    AccessDeniedErrorDetails, NotLeaderNodeErrorDetails, not_leader_node_error_details::NodeInfo,
+};
 use graven_proto::kurrentdb::well_known::{Any, Duration};
 use graven_proto::kurrentdb::{google, v2_errors};
 use graven_proto::status::grpc_code;
@@ -52,7 +54,6 @@ impl Refusal {
             Details::FailedChecks(checks) => checks.first(),
             _ => None,
         };
-        let stream = || first.map(|check| check.stream.as_str().to_owned()).unwrap_or_default();
         let retry = || Some(detail(&RetryInfo { retry_delay: Some(Duration { seconds: 1, nanos: 0 }) }));
         let (status, reason, detail) = match error.code {
             Code::NotTheWriter => {
@@ -68,21 +69,11 @@ impl Refusal {
             | Code::JournalUnreachable
             | Code::NotYetThere => (GrpcCode::Unavailable, of_server("SERVER_NOT_READY"), retry()),
             Code::Timeout => (GrpcCode::DeadlineExceeded, of_server("OPERATION_TIMEOUT"), retry()),
-            Code::WrongExpectedRevision => {
-                let details = first.map(|check| detail(&conflict(check)));
-                (GrpcCode::FailedPrecondition, of_streams("STREAM_REVISION_CONFLICT"), details)
-            }
-            Code::StreamTombstoned => {
-                let details = detail(&v2_errors::StreamTombstonedErrorDetails { stream: tombstoned(error) });
-                (GrpcCode::FailedPrecondition, of_streams("STREAM_TOMBSTONED"), Some(details))
-            }
-            Code::StreamDeleted => {
-                let details = detail(&v2_errors::StreamDeletedErrorDetails { stream: stream() });
-                (GrpcCode::FailedPrecondition, of_streams("STREAM_DELETED"), Some(details))
-            }
-            Code::StreamNotFound => {
-                let details = detail(&v2_errors::StreamNotFoundErrorDetails { stream: stream() });
-                (GrpcCode::NotFound, of_streams("STREAM_NOT_FOUND"), Some(details))
+            // The first stream that is not as expected speaks for all of them.
+            Code::WrongExpectedRevision | Code::StreamTombstoned | Code::StreamDeleted => {
+                let (reason, details) =
+                    first.map_or((of_streams("STREAM_REVISION_CONFLICT"), None), not_as_expected);
+                (GrpcCode::FailedPrecondition, reason, details)
             }
             Code::AppendTooLarge | Code::BodyTooLarge => return Refusal::transaction_too_large(0),
             _ if matches!(error.code.entry().status, 400 | 413 | 415) => {
@@ -115,6 +106,24 @@ impl Refusal {
         let violation = FieldViolation { field: field.to_owned(), description: shortened(what.to_owned()) };
         let details = detail(&BadRequest { field_violations: vec![violation] });
         Refusal::with_reason(code, GrpcCode::InvalidArgument, &of_server("BAD_REQUEST"), what, Some(details))
+    }
+
+    /// What nobody but the store itself may do with a stream.
+    pub(in crate::server::kurrent) fn access_denied_to(operation: &str, stream: &StreamName) -> Refusal {
+        let details = detail(&AccessDeniedErrorDetails {
+            operation: operation.to_owned(),
+            username: None,
+            permission: None,
+        });
+        let text = format!("stream {:?} is written by the store alone", stream.as_str());
+        let reason = of_server("ACCESS_DENIED");
+        Refusal::with_reason(
+            Code::InvalidStreamName,
+            GrpcCode::PermissionDenied,
+            &reason,
+            &text,
+            Some(details),
+        )
     }
 
     /// One append over the bound, of so many bytes; 0 if nobody counted them.
@@ -163,19 +172,26 @@ fn detail<M: Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-fn conflict(check: &FailedCheck) -> v2_errors::StreamRevisionConflictErrorDetails {
-    v2_errors::StreamRevisionConflictErrorDetails {
-        stream: check.stream.as_str().to_owned(),
-        expected_revision: expected_number(check.expected),
-        actual_revision: last_number(check.actual),
+fn not_as_expected(check: &FailedCheck) -> (Reason, Option<Any>) {
+    let stream = check.stream.as_str().to_owned();
+    match (check.actual, check.expected) {
+        (StreamState::Tombstoned, _) => {
+            let details = detail(&v2_errors::StreamTombstonedErrorDetails { stream });
+            (of_streams("STREAM_TOMBSTONED"), Some(details))
+        }
+        (StreamState::SoftDeleted(_), Expected::Exists) => {
+            let details = detail(&v2_errors::StreamDeletedErrorDetails { stream });
+            (of_streams("STREAM_DELETED"), Some(details))
+        }
+        (actual, expected) => {
+            let details = detail(&v2_errors::StreamRevisionConflictErrorDetails {
+                stream,
+                expected_revision: expected_number(expected),
+                actual_revision: last_number(actual),
+            });
+            (of_streams("STREAM_REVISION_CONFLICT"), Some(details))
+        }
     }
-}
-
-/// The first of the streams that are tombstoned.
-fn tombstoned(error: &Error) -> String {
-    let Details::FailedChecks(checks) = &error.details else { return String::new() };
-    let first = checks.iter().find(|check| check.actual == StreamState::Tombstoned);
-    first.map(|check| check.stream.as_str().to_owned()).unwrap_or_default()
 }
 
 fn int32(bytes: usize) -> i32 {
