@@ -165,7 +165,7 @@ fn body(args: &Args, id: EventId) -> Result<Body<'_>> {
 }
 
 /// The bytes an argument stands for: itself, `@file`, or `-` for standard input.
-fn payload(argument: &str) -> Result<Vec<u8>> {
+pub(super) fn payload(argument: &str) -> Result<Vec<u8>> {
     let (name, reader): (&str, Box<dyn Read>) = match (argument, argument.strip_prefix('@')) {
         ("-", _) => ("standard input", Box::new(std::io::stdin().lock())),
         (_, Some(path)) => {
@@ -185,7 +185,8 @@ fn payload(argument: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn json_text(argument: &str, bytes: Vec<u8>) -> Result<Box<RawValue>> {
+/// A text that has to be JSON, as it stands.
+pub(super) fn json_text(argument: &str, bytes: Vec<u8>) -> Result<Box<RawValue>> {
     let invalid = |why: String| Error::new(Code::InvalidJson, format!("{argument} is not JSON: {why}"));
     let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))

@@ -27,6 +27,7 @@ mod restore;
 mod runtime;
 mod select;
 mod serve;
+mod snapshot;
 mod stats;
 mod stream;
 mod tail;
@@ -105,6 +106,9 @@ enum Command {
     /// List, replay, skip and export events that consumer groups could not process
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Keep states of streams, to read on from, and look at them
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// Import CloudEvents, one a line; a second run of the same file adds nothing
     Import(import::Args),
     /// Export CloudEvents, one a line, as `import` takes them
@@ -162,6 +166,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stream(command) => stream::run(&command, &global.client()?, global.output()),
         Command::Group(command) => group::run(&command, &global),
         Command::DeadLetter(command) => dead_letter::run(&command, &global),
+        Command::Snapshot(command) => snapshot::run(&command, &global.client()?, global.output()),
         Command::Import(args) => import::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
         Command::Backup(args) => backup::run(&args, &global),

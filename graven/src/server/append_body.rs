@@ -149,7 +149,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for TextBody<'a> {
 }
 
 /// `"data": null` is a payload, not its absence.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+pub(super) fn present<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)

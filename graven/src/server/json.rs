@@ -14,6 +14,26 @@ pub(super) struct Form {
     pub(super) base64: bool,
 }
 
+impl Form {
+    /// Writes a payload as a further field of an object.
+    pub(super) fn payload(self, out: &mut Vec<u8>, name: &str, bytes: &[u8], is_json: bool) {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        if is_json && !self.base64 {
+            out.extend_from_slice(b"\":");
+            if self.one_line {
+                one_line(out, bytes);
+            } else {
+                out.extend_from_slice(bytes);
+            }
+        } else {
+            out.extend_from_slice(b"_base64\":\"");
+            base64(out, bytes);
+            out.push(b'"');
+        }
+    }
+}
+
 /// Writes events one after the other. Keeps the text of the last commit time: neighbours share it.
 pub(super) struct EventWriter {
     form: Form,
@@ -62,12 +82,12 @@ impl EventWriter {
         } else if !event.data.is_empty() {
             // JSON payloads were checked when they were appended; ciphertext only looks like them from outside.
             let is_json = event.content_type.is_json() && !event.encrypted;
-            self.payload(out, "data", event.data, is_json);
+            self.form.payload(out, "data", event.data, is_json);
         }
         if !event.metadata.is_empty() {
             let is_json =
                 !self.form.base64 && serde_json::from_slice::<serde::de::IgnoredAny>(event.metadata).is_ok();
-            self.payload(out, "metadata", event.metadata, is_json);
+            self.form.payload(out, "metadata", event.metadata, is_json);
         }
         let mut tags = event.tags.iter();
         if let Some(first) = tags.next() {
@@ -101,23 +121,6 @@ impl EventWriter {
             out.push(b'"');
         }
         out.push(b'}');
-    }
-
-    fn payload(&self, out: &mut Vec<u8>, name: &str, bytes: &[u8], is_json: bool) {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(name.as_bytes());
-        if is_json && !self.form.base64 {
-            out.extend_from_slice(b"\":");
-            if self.form.one_line {
-                one_line(out, bytes);
-            } else {
-                out.extend_from_slice(bytes);
-            }
-        } else {
-            out.extend_from_slice(b"_base64\":\"");
-            base64(out, bytes);
-            out.push(b'"');
-        }
     }
 }
 
@@ -176,12 +179,14 @@ fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     STANDARD.encode_slice(bytes, &mut out[start..]).expect("the space is four bytes for each three");
 }
 
-/// `"any"`, `"none"`, `"exists"` or a revision.
+/// `"any"`, `"none"`, `"exists"`, `"deleted"`, `"tombstoned"` or a revision.
 pub(super) fn expected(out: &mut Vec<u8>, expected: Expected) {
     match expected {
         Expected::Any => out.extend_from_slice(b"\"any\""),
         Expected::NoStream => out.extend_from_slice(b"\"none\""),
         Expected::Exists => out.extend_from_slice(b"\"exists\""),
+        Expected::Deleted => out.extend_from_slice(b"\"deleted\""),
+        Expected::Tombstoned => out.extend_from_slice(b"\"tombstoned\""),
         Expected::Revision(revision) => number(out, revision.0),
     }
 }

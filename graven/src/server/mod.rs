@@ -1,7 +1,7 @@
 //! The HTTP server: everything under `/v1`, health, metrics and the OpenAPI document, on one port.
 //!
 //! `main` binds a [`Server`] and has it serve an open store. Files are named after what is asked: [`append`], [`import`], [`read`]
-//! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`], [`node`]. The server never
+//! (with [`page`], [`ndjson`] and [`follow`] as its three answers), [`streams`], [`lookup`], [`info`], [`node`], [`groups`]. The server never
 //! decides anything about events: it reads requests, bounds them, calls the store and writes answers. File reads
 //! go through [`blocking`] unless they are short ([`pace`]); appends are awaited, or written here when they come alone.
 
@@ -15,6 +15,7 @@ mod feed;
 mod follow;
 mod frames;
 mod grpc;
+mod groups;
 mod import;
 mod info;
 mod json;
@@ -38,6 +39,7 @@ mod read_options;
 mod routes;
 mod schema;
 mod serve;
+mod snapshots;
 mod socket;
 mod streams;
 
@@ -54,6 +56,7 @@ use audit::verification::Verification;
 use graven_engine::Store;
 use graven_engine::env::{Entropy, Env};
 use graven_model::{Code, Error, EventId, Result, limits};
+use kurrent::Scavenging;
 use metrics::Metrics;
 use pace::Pace;
 use std::net::SocketAddr;
@@ -132,6 +135,7 @@ struct App {
     /// Threads that wait for a checkpoint.
     signs: Semaphore,
     verification: Arc<Verification>,
+    scavenging: Arc<Scavenging>,
     pace: Pace,
     /// Room for answers that wait for their readers.
     answers: AnswerRoom,
@@ -156,6 +160,7 @@ impl App {
             reads: Semaphore::new(READS_MAX),
             signs: Semaphore::new(SIGNS_MAX),
             verification: Arc::default(),
+            scavenging: Arc::default(),
             pace: Pace::new(),
             answers: AnswerRoom::new(),
             stopping,

@@ -1,7 +1,10 @@
 //! The OpenAPI document, made of the handlers' annotations and [`super::schema`].
 
 use super::problem::Answer;
-use super::{anchor, append, audit, frames, import, info, lookup, metrics, node, read, schema, streams};
+use super::{
+    anchor, append, audit, frames, groups, import, info, lookup, metrics, node, read, schema, snapshots,
+    streams,
+};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use std::sync::LazyLock;
@@ -22,6 +25,8 @@ use utoipa::{Modify, OpenApi};
         (name = "append", description = "Write events"),
         (name = "read", description = "Read and follow events"),
         (name = "streams", description = "Whole streams"),
+        (name = "snapshots", description = "States of streams, to read on from"),
+        (name = "groups", description = "Consumers that share events, and what they could not process"),
         (name = "audit", description = "Signed checkpoints and proofs"),
         (name = "server", description = "Health and numbers"),
     ),
@@ -45,6 +50,22 @@ use utoipa::{Modify, OpenApi};
         streams::set_metadata,
         streams::truncate,
         streams::delete,
+        snapshots::put,
+        snapshots::get,
+        snapshots::delete,
+        groups::manage::list,
+        groups::manage::info,
+        groups::manage::put,
+        groups::manage::delete,
+        groups::manage::reset,
+        groups::consume::consume,
+        groups::acknowledge::ack,
+        groups::acknowledge::nack,
+        groups::dead_letters::list,
+        groups::dead_letters::one,
+        groups::export::export,
+        groups::act::replay,
+        groups::act::skip,
         audit::checkpoints::checkpoint,
         audit::checkpoints::checkpoints,
         audit::keys::keys,
@@ -73,11 +94,12 @@ use utoipa::{Modify, OpenApi};
         node::node,
         node::take_over,
         info::live,
+        info::health_live,
         info::ready,
         metrics::metrics,
         openapi,
     ),
-    components(schemas(schema::Page, schema::Line), responses(schema::ProblemResponse)),
+    components(schemas(schema::Page, schema::Line, groups::shapes::GroupConnected, groups::shapes::GroupDelivery), responses(schema::ProblemResponse)),
     modifiers(&AnyProblem),
 )]
 struct Api;

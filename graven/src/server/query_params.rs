@@ -62,6 +62,18 @@ impl QueryParams {
         }
     }
 
+    /// Takes `payload`: whether payloads are wanted as base64.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for another form.
+    pub(super) fn base64_payload(&mut self) -> Result<bool> {
+        self.text("payload")?
+            .as_deref()
+            .map(super::read_options::payload)
+            .transpose()
+            .map(Option::unwrap_or_default)
+    }
+
     /// Takes `true` or `false`; the bare name means `true`.
     ///
     /// # Errors

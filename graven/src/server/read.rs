@@ -6,7 +6,7 @@ use super::path::PathParams;
 use super::problem::Answer;
 use super::query_params::QueryParams;
 use super::read_options::{QueryReadBody, ReadOptions};
-use super::{App, append, body, follow, ndjson, page};
+use super::{App, append, body, follow, ndjson, page, snapshots};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -16,9 +16,12 @@ use std::sync::Arc;
 /// Read a stream
 ///
 /// Events of one stream by revision. `Accept` chooses the answer: one page (`application/json`), everything up to the
-/// end (`application/x-ndjson`), or everything and then what comes (`text/event-stream`).
+/// end (`application/x-ndjson`), or everything and then what comes (`text/event-stream`). A page with `from_snapshot` brings the
+/// stream's snapshot and the events after it.
 #[utoipa::path(get, path = "/v1/streams/{stream}", tag = "read", operation_id = "read_stream",
-    params(("stream" = String, Path, description = "Stream name, percent-encoded"), super::schema::ReadParams, super::schema::LastEventId),
+    params(("stream" = String, Path, description = "Stream name, percent-encoded"),
+        ("from_snapshot" = Option<bool>, Query, description = "Begin with the newest snapshot that serves, if there is one; a page only"),
+        super::schema::ReadParams, super::schema::LastEventId),
     responses(super::schema::ReadResponses))]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -26,7 +29,15 @@ pub(super) async fn stream(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    by_query_string(app, Selector::Stream(path.stream()?), query, &headers).await
+    let stream = path.stream()?;
+    let mut params = QueryParams::parse(query.as_deref())?;
+    let from_snapshot = params.flag("from_snapshot")?;
+    let options = ReadOptions::from_query(&mut params)?;
+    params.finish()?;
+    if from_snapshot {
+        return snapshots::read_from(app, stream, options, query.as_deref(), &headers).await;
+    }
+    answer(app, Selector::Stream(stream), options, query.as_deref(), &headers).await
 }
 
 /// Read the log

@@ -3,8 +3,8 @@
 use super::json::Form;
 use super::query_params::{self, QueryParams, wrong};
 use graven_model::{
-    Code, Cursor, Direction, Error, EventFilter, Pattern, Position, ReadRequest, Result, Revision, Selector,
-    Start, Text, Timestamp, limits,
+    Code, Cursor, Direction, Error, EventFilter, FromSnapshotRequest, Pattern, Position, ReadRequest, Result,
+    Revision, Selector, Start, StreamName, Text, Timestamp, limits,
 };
 use serde::Deserialize;
 
@@ -157,7 +157,7 @@ impl ReadOptions {
                 )?,
                 exclude_system: params.flag("exclude_system")?,
             },
-            base64: params.text("payload")?.as_deref().map(payload).transpose()?.unwrap_or(false),
+            base64: params.base64_payload()?,
             min_position: params.number("min_position")?,
         })
     }
@@ -213,6 +213,23 @@ impl ReadOptions {
         let direction = self.direction.unwrap_or_default();
         let start = self.start(&selector, direction)?;
         Ok(ReadRequest { start, direction, filter: self.filter, ..ReadRequest::new(selector) })
+    }
+
+    /// The request for the page after a stream's snapshot.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for another place to begin, another direction and filters; as [`ReadOptions::page`].
+    pub(super) fn from_snapshot(self, stream: StreamName) -> Result<FromSnapshotRequest> {
+        let begins = self.from.is_some() || self.position.is_some() || self.cursor.is_some();
+        if begins || self.direction.is_some() || !self.filter.is_empty() {
+            return Err(Error::new(
+                Code::BadRequest,
+                "a read that begins with a snapshot goes on behind it, forwards",
+            )
+            .expected("neither from, position, cursor nor direction, and no filter"));
+        }
+        let page = self.page(Selector::Stream(stream.clone()))?;
+        Ok(FromSnapshotRequest { stream, limit: page.limit, bytes_max: page.bytes_max })
     }
 
     /// Where a follower begins: after the last event it saw, if it says so, else as a read would. Followers begin
@@ -324,7 +341,7 @@ pub(super) fn next_link(query: Option<&str>, cursor: &str) -> String {
     link.push_str(cursor);
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split('=').next().unwrap_or_default();
-        if matches!(name, "cursor" | "from" | "position") {
+        if matches!(name, "cursor" | "from" | "position" | "from_snapshot") {
             continue;
         }
         link.push('&');

@@ -2,7 +2,8 @@
 
 use super::problem::{Problem, Refused};
 use super::{
-    App, anchor, append, audit, body, frames, import, info, lookup, metrics, node, openapi, read, streams,
+    App, anchor, append, audit, body, frames, groups, import, info, lookup, metrics, node, openapi, read,
+    snapshots, streams,
 };
 use axum::Router;
 use axum::body::Body;
@@ -27,6 +28,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/streams/{stream}/info", get(streams::info))
         .route("/v1/streams/{stream}/metadata", get(streams::metadata).put(streams::set_metadata))
         .route("/v1/streams/{stream}/truncate", post(streams::truncate))
+        .route(
+            "/v1/streams/{stream}/snapshot",
+            get(snapshots::get).put(snapshots::put).delete(snapshots::delete),
+        )
         .route("/v1/streams/{stream}/events/{revision}", get(lookup::by_revision))
         .route("/v1/all", get(read::all))
         .route("/v1/categories/{category}", get(read::category))
@@ -40,6 +45,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/info", get(info::info))
         .route("/v1/node", get(node::node))
         .route("/v1/node/takeover", post(node::take_over))
+        .route("/v1/groups", get(groups::manage::list))
+        .route(
+            "/v1/groups/{group}",
+            get(groups::manage::info).put(groups::manage::put).delete(groups::manage::delete),
+        )
+        .route("/v1/groups/{group}/reset", post(groups::manage::reset))
+        .route("/v1/groups/{group}/consume", get(groups::consume::consume))
+        .route("/v1/groups/{group}/ack", post(groups::acknowledge::ack))
+        .route("/v1/groups/{group}/nack", post(groups::acknowledge::nack))
+        .route("/v1/dead-letters", get(groups::dead_letters::list))
+        .route("/v1/dead-letters/export", get(groups::export::export))
+        .route("/v1/dead-letters/replay", post(groups::act::replay))
+        .route("/v1/dead-letters/skip", post(groups::act::skip))
+        .route("/v1/dead-letters/{group}/{position}", get(groups::dead_letters::one))
         .route("/audit/checkpoint", get(audit::checkpoints::checkpoint))
         .route("/audit/checkpoints", get(audit::checkpoints::checkpoints))
         .route("/audit/keys", get(audit::keys::keys))
@@ -61,6 +80,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/audit/holds", get(audit::erasure::holds).post(audit::erasure::hold))
         .route("/audit/holds/{hold}/end", post(audit::erasure::end_hold))
         .route("/livez", get(info::live))
+        .route("/health/live", get(info::health_live))
         .route("/readyz", get(info::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::openapi))

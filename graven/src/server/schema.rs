@@ -102,6 +102,8 @@ pub(super) struct Events {
 /// One page of a read.
 #[derive(ToSchema)]
 pub(super) struct Page {
+    /// With `from_snapshot`: the snapshot the events come after, null if none serves; absent otherwise
+    snapshot: Option<super::snapshots::shapes::Snapshot>,
     /// In the order asked for
     events: Vec<Event>,
     /// Cursor of the next page; null when the end was reached
@@ -454,7 +456,7 @@ enum Direction {
 /// How payloads are written.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-enum PayloadForm {
+pub(super) enum PayloadForm {
     Json,
     Base64,
 }

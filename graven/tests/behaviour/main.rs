@@ -105,6 +105,13 @@ laws! {
         a_truncated_stream_shows_the_rest
         metadata_is_replaced_at_its_revision
         streams_are_listed_in_order_of_creation;
+    snapshots:
+        a_snapshot_comes_back_as_it_was_put
+        a_stream_without_snapshot_is_read_from_its_beginning
+        a_page_after_a_snapshot_leads_on_to_the_rest
+        what_cannot_be_a_snapshot_is_refused
+        the_newest_snapshots_are_kept
+        a_snapshot_ends_with_the_deletion_of_its_stream;
     following:
         a_follower_goes_from_catch_up_to_live_without_a_gap
         a_follower_from_the_end_sees_only_what_is_new

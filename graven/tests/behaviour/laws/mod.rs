@@ -3,6 +3,7 @@
 pub(crate) mod appending;
 pub(crate) mod following;
 pub(crate) mod reading;
+pub(crate) mod snapshots;
 pub(crate) mod streams;
 
 use graven_client::EventStore;
