@@ -8,6 +8,11 @@ use anyhow::Result;
 use std::pin::Pin;
 use std::time::Instant;
 
+/// Events a group's consumer has in its hands at the most.
+pub(crate) const CONSUMER_BUFFER: u32 = 512;
+/// Events it acknowledges at a time.
+pub(crate) const ACKS_BATCH: usize = 64;
+
 /// A call on its way.
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 

@@ -4,13 +4,16 @@
 use super::graven_process::{append_request, selector};
 use super::graven_server::GravenServer;
 use crate::events::Event;
-use crate::target::{Ask, By, Client, Follow, Later, Layout, Target};
-use anyhow::{Context, ensure};
+use crate::target::{ACKS_BATCH, Ask, By, CONSUMER_BUFFER, Client, Follow, Later, Layout, Target};
+use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, pin_mut};
-use graven_client::{Client as GravenClient, EventStore, FollowSteps, Follower};
+use graven_client::{Client as GravenClient, ConsumeOptions, EventStore, FollowSteps, Follower, Groups};
+use graven_model::group::{GroupName, GroupSettings};
 use graven_model::{FollowRequest, FollowStep, Position, ReadRequest, Selector, Start, frame, limits};
 use graven_proto::wire::{self, event_store_client::EventStoreClient};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
@@ -57,7 +60,7 @@ impl Target for GravenGrpc {
 
     fn offers(&self, ask: Ask) -> bool {
         match self.how {
-            Use::Calls => ask != Ask::Consume,
+            Use::Calls => true,
             Use::Session => ask == Ask::Append,
             Use::Frames => ask == Ask::ReadAll,
         }
@@ -153,6 +156,24 @@ impl Client for Caller {
         })
     }
 
+    fn consume(&mut self, events: u64, until: Instant) -> Later<'_, u64> {
+        Box::pin(async move {
+            let groups = self.client.groups();
+            let name = GroupName::new(format!("native-{}", NEXT_GROUP.fetch_add(1, Ordering::Relaxed)))?;
+            let settings = GroupSettings {
+                start: Start::Start,
+                live_buffer: 2 * CONSUMER_BUFFER,
+                read_batch: CONSUMER_BUFFER,
+                history_buffer: 2 * CONSUMER_BUFFER,
+                ..GroupSettings::new(Selector::Category("loan".into()))
+            };
+            groups.create(&name, &settings).await?;
+            let done = consume(&groups, &name, events, until).await;
+            groups.delete(&name).await?;
+            done
+        })
+    }
+
     fn follow(&mut self) -> Later<'_, Box<dyn Follow>> {
         Box::pin(async {
             let mut follower = self.client.follow(FollowRequest::new(Selector::All, Start::End)).await?;
@@ -163,6 +184,26 @@ impl Client for Caller {
             Ok(Box::new(Followed(follower)) as Box<dyn Follow>)
         })
     }
+}
+
+/// No two groups of a run have the same name.
+static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
+
+/// Takes events of a group and acknowledges them, so many or for so long; returns how many.
+async fn consume(groups: &Groups, name: &GroupName, events: u64, until: Instant) -> Result<u64> {
+    let options = ConsumeOptions { buffer: CONSUMER_BUFFER, ..ConsumeOptions::default() };
+    let mut consumer = groups.consume(name, options).await?;
+    let done = consumer.consumed();
+    let (mut count, mut taken) = (0, Vec::new());
+    while count < events && Instant::now() < until {
+        taken.push(consumer.next().await?.event.position);
+        count += 1;
+        if taken.len() == ACKS_BATCH || count == events {
+            done.ack(&taken).await?;
+            taken.clear();
+        }
+    }
+    Ok(count)
 }
 
 struct Followed(Follower);

@@ -3,7 +3,7 @@
 
 use super::graven_server::GravenServer;
 use crate::events::Event;
-use crate::target::{Ask, By, Client, Follow, Later, Layout, Target};
+use crate::target::{ACKS_BATCH, Ask, By, CONSUMER_BUFFER, Client, Follow, Later, Layout, Target};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::stream;
@@ -30,10 +30,8 @@ const CATEGORY: &str = "$ce-loan";
 const LINKS: &str = "links-loan";
 /// Links of an append.
 const LINKS_BATCH: usize = 1_000;
-/// Events a group's consumer holds at a time.
-const CONSUMER_BUFFER: i32 = 512;
-/// Events it acknowledges at a time.
-const ACKS_BATCH: usize = 64;
+/// Events a consumer has in its hands, as the protocol counts them.
+const BUFFER: i32 = CONSUMER_BUFFER as i32;
 
 /// How the protocol is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,9 +178,9 @@ impl Line {
             max_retry_count: 10,
             min_checkpoint_count: 10,
             max_checkpoint_count: 1_000,
-            live_buffer_size: 2 * CONSUMER_BUFFER,
-            read_batch_size: CONSUMER_BUFFER,
-            history_buffer_size: 2 * CONSUMER_BUFFER,
+            live_buffer_size: 2 * BUFFER,
+            read_batch_size: BUFFER,
+            history_buffer_size: 2 * BUFFER,
             consumer_strategy: "RoundRobin".to_owned(),
             message_timeout: Some(persistent::create_req::settings::MessageTimeout::MessageTimeoutMs(30_000)),
             checkpoint_after: Some(persistent::create_req::settings::CheckpointAfter::CheckpointAfterMs(
@@ -224,7 +222,7 @@ impl Line {
         use persistent::read_req::{Ack, Content, Options, options};
         let options = Options {
             group_name: group.to_owned(),
-            buffer_size: CONSUMER_BUFFER,
+            buffer_size: BUFFER,
             uuid_option: Some(options::UuidOption {
                 content: Some(options::uuid_option::Content::Structured(Empty {})),
             }),
