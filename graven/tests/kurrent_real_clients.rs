@@ -101,3 +101,18 @@ fn python_consumes_in_groups() {
 fn python_finds_the_server_and_asks_what_it_has() {
     python("discovery.py");
 }
+
+fn node(file: &str) {
+    let server = Server::start();
+    prove(&server, Path::new("node"), &[source("node").join(file).into()]);
+}
+
+#[test]
+fn node_works_with_streams() {
+    node("streams.mjs");
+}
+
+#[test]
+fn node_subscribes_and_consumes_in_groups() {
+    node("subscriptions.mjs");
+}

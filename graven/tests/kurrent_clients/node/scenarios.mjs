@@ -96,23 +96,24 @@ export function numbers(found) {
   return found.map(({ event }) => event.data.number);
 }
 
-/** The next so many events of a subscription, which goes on. */
-export async function take(subscription, count) {
-  const iterator = subscription.iterator();
-  const taken = [];
-  while (taken.length < count) {
-    const { done, value } = await soon(iterator.next());
-    assert(!done, `the subscription ended after ${taken.length} of ${count} events`);
-    taken.push(value);
-  }
-  return taken;
-}
-
-/** Subscriptions are read one event at a time, and not ended by leaving the loop. */
+/** Has a subscription read one event at a time, as long as it is not ended. */
 export function reading(subscription) {
   const iterator = subscription[Symbol.asyncIterator]();
-  subscription.iterator = () => iterator;
+  const failed = new Promise((_, reject) => subscription.on("error", reject));
+  failed.catch(() => {});
+  // What it ends with may be told before or after its last event.
+  subscription.next = async () => {
+    const { done, value } = await soon(Promise.race([iterator.next(), failed]));
+    return done ? soon(failed) : value;
+  };
   return subscription;
+}
+
+/** The next so many events of a subscription, which goes on. */
+export async function take(subscription, count) {
+  const taken = [];
+  while (taken.length < count) taken.push(await subscription.next());
+  return taken;
 }
 
 /** Holds if the promise is rejected with an error of exactly this class, and gives the error. */

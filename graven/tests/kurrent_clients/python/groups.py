@@ -1,5 +1,6 @@
 """Consumer groups, which the client calls persistent subscriptions: every call, and what becomes of events."""
 
+import contextlib
 import json
 import threading
 
@@ -40,6 +41,11 @@ def consume(client, group, stream=None, **options):
 
 def info(client, group, stream=None):
     return client.get_subscription_info(group, stream)
+
+
+def until_deleted():
+    """Deleting a group is how its consumers are told to end."""
+    return contextlib.suppress(NotFoundError)
 
 
 def parked(client, group, stream, count):
@@ -186,7 +192,7 @@ def strategies(client):
         found, lock, done = [[], []], threading.Lock(), threading.Event()
 
         def work(number):
-            with connect() as own, consume(own, "g", source) as consumer:
+            with connect() as own, until_deleted(), consume(own, "g", source) as consumer:
                 started[number].set()
                 for one in consumer:
                     with lock:
@@ -414,7 +420,7 @@ def four_consumers(client):
     done, lock, all_done = set(), threading.Lock(), threading.Event()
 
     def work():
-        with connect() as own, consume(own, "g", stream) as consumer:
+        with connect() as own, until_deleted(), consume(own, "g", stream) as consumer:
             for one in consumer:
                 if (numbers([one])[0] + one.retry_count) % 5 == 0:
                     consumer.nack(one, "retry")
