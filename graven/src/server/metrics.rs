@@ -4,11 +4,13 @@ use super::App;
 use super::anchor::Report;
 use super::anchor::answer::report;
 use super::audit::gauges::AuditGauges;
+use super::groups::gauges::GroupGauges;
 use super::node::{Place, SINGLE};
 use super::problem::Answer;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::IntoResponse;
+use graven_engine::Groups;
 use graven_engine::node::Role;
 use graven_model::{Code, Error, Receipt, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -65,6 +67,7 @@ pub(super) struct Metrics {
     lag_seconds: Gauge<f64, AtomicU64>,
     journal_reachable: Gauge,
     pub(super) audit: AuditGauges,
+    groups: GroupGauges,
     witnessed: Gauge,
     unwitnessed_seconds: Gauge,
     failing_witnesses: Gauge,
@@ -146,9 +149,11 @@ impl Metrics {
         let refused = Family::<CodeLabels, Counter>::default();
         registry.register("http_refusals", "Requests answered with an error, by its code", refused.clone());
         let audit = AuditGauges::new(&mut registry);
+        let groups = GroupGauges::new(&mut registry);
         Metrics {
             registry,
             audit,
+            groups,
             requests,
             durations,
             refused,
@@ -314,6 +319,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
         set(&metrics.tile_bytes, info.tile_bytes);
         set(&metrics.healthy, u64::from(health.is_none()));
         set(&metrics.bodies_held, (app.options.bodies_bytes_max - app.bodies.available_permits()) as u64);
+    }
+    if let Ok(infos) = app.ask_groups(Groups::list).await {
+        app.metrics.groups.stand(&infos);
     }
     app.metrics.stands(&Place::of(&app));
     app.metrics.anchored(&report(&app));

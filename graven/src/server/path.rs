@@ -22,6 +22,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParams {
                 {
                     let what = "the stream name is not valid UTF-8 after percent-decoding";
                     Error::new(Code::InvalidStreamName, what)
+                } else if parts.uri.path().starts_with("/v1/groups/") {
+                    Error::new(Code::InvalidGroup, "the group name is not valid UTF-8 after percent-decoding")
                 } else {
                     Error::new(Code::BadRequest, "the path is not valid UTF-8 after percent-decoding")
                 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod contract;
+pub(crate) mod groups;
 
 pub(crate) use client::{Answer, Client, EventStream, Message};
 

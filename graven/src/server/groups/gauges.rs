@@ -1,10 +1,8 @@
 //! What the metrics say of groups: sums and the worst of all, since the name of a group never becomes a label.
 
-use graven_model::{GroupInfo, group::GroupTotals};
-use prometheus_client::metrics::counter::Counter;
+use graven_model::GroupInfo;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -20,14 +18,6 @@ pub(in crate::server) struct GroupGauges {
     lag_seconds: Seconds,
     dead_letters: Gauge,
     oldest_seconds: Seconds,
-    delivered: Counter,
-    done: Counter,
-    retried: Counter,
-    parked: Counter,
-    replayed: Counter,
-    skipped: Counter,
-    /// What is counted already.
-    counted: Mutex<GroupTotals>,
 }
 
 impl GroupGauges {
@@ -60,11 +50,6 @@ impl GroupGauges {
         );
         let oldest_seconds =
             seconds("dead_letters_oldest", "How long the oldest dead letter has been parked");
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
         GroupGauges {
             groups,
             troubled,
@@ -74,18 +59,11 @@ impl GroupGauges {
             lag_seconds,
             dead_letters,
             oldest_seconds,
-            delivered: counter("group_deliveries", "Events handed to consumers"),
-            done: counter("group_acknowledged", "Events consumers acknowledged"),
-            retried: counter("group_retries", "Tries that failed and were not the last"),
-            parked: counter("group_parked", "Events parked, dead letters that failed again among them"),
-            replayed: counter("group_replayed", "Dead letters replayed"),
-            skipped: counter("group_skipped", "Events and dead letters skipped"),
-            counted: Mutex::default(),
         }
     }
 
     /// Takes note of how the groups stand.
-    pub(in crate::server) fn stand(&self, infos: &[GroupInfo], totals: GroupTotals) {
+    pub(in crate::server) fn stand(&self, infos: &[GroupInfo]) {
         let set = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -99,16 +77,5 @@ impl GroupGauges {
         let longest = |of: fn(&GroupInfo) -> Duration| infos.iter().map(of).max().unwrap_or_default();
         self.lag_seconds.set(longest(|info| info.lag_time).as_secs_f64());
         self.oldest_seconds.set(longest(|info| info.oldest_parked.unwrap_or_default()).as_secs_f64());
-        let mut counted = self.counted.lock().expect("nothing panics while it holds the totals");
-        let count = |counter: &Counter, now: u64, then: u64| {
-            counter.inc_by(now.saturating_sub(then));
-        };
-        count(&self.delivered, totals.delivered, counted.delivered);
-        count(&self.done, totals.done, counted.done);
-        count(&self.retried, totals.retried, counted.retried);
-        count(&self.parked, totals.parked, counted.parked);
-        count(&self.replayed, totals.replayed, counted.replayed);
-        count(&self.skipped, totals.skipped, counted.skipped);
-        *counted = totals;
     }
 }

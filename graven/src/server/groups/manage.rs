@@ -97,14 +97,11 @@ enum Presence {
 
 fn presence(headers: &HeaderMap) -> Result<Presence> {
     match preconditions::from_headers(headers)? {
-        None | Some(Expected::Any) => Ok(Presence::Any),
+        None => Ok(Presence::Any),
         Some(Expected::Exists) => Ok(Presence::There),
         Some(Expected::NoStream) => Ok(Presence::NotThere),
-        Some(Expected::Revision(revision)) => {
-            Err(Error::new(Code::BadRequest, "a group has no revision to match")
-                .expected("If-Match: * or If-None-Match: *")
-                .found(format!("If-Match: \"{revision}\"")))
-        }
+        Some(_) => Err(Error::new(Code::BadRequest, "a group has no revision to match")
+            .expected("If-Match: * or If-None-Match: *")),
     }
 }
 
