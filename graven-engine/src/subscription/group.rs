@@ -362,10 +362,20 @@ impl Group {
         }
     }
 
+    /// # Errors
+    /// Why the group is over.
+    fn expect_going_on(&self) -> Result<()> {
+        match &self.core.lock().over {
+            Some(over) => Err(over.clone()),
+            None => Ok(()),
+        }
+    }
+
     /// Goes on with other settings once `append` has made them durable. Who consumes has to connect again.
     pub(super) fn update(&self, settings: &GroupSettings, append: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut io = self.io.lock();
         let source = Source::new(settings)?;
+        self.expect_going_on()?;
         self.flush(&mut io)?;
         append()?;
         let (mut core, now) = self.lock();
@@ -381,6 +391,7 @@ impl Group {
     /// Goes on from somewhere else. Who consumes has to connect again.
     pub(super) fn reset(&self, next: u64, from_revision: u64) -> Result<()> {
         let mut io = self.io.lock();
+        self.expect_going_on()?;
         self.flush(&mut io)?;
         let checkpoint = CheckpointRecord::at(next, from_revision);
         let batch = super::machine::Batch { checkpoint: Some(checkpoint.clone()), ..Default::default() };
@@ -416,7 +427,8 @@ impl Group {
     /// Ends all consumers; what is not written down yet is, if that is possible.
     pub(super) fn stop(&self, error: &Error) -> Result<()> {
         let mut io = self.io.lock();
-        let flushed = if self.core.lock().over.is_none() { self.flush(&mut io) } else { Ok(()) };
+        let over = self.core.lock().over.is_some();
+        let flushed = if over || !self.log.may_append() { Ok(()) } else { self.flush(&mut io) };
         self.end(error);
         drop(io);
         self.signal.call();
@@ -456,11 +468,9 @@ impl Group {
         let mut io = self.io.lock();
         let mut count = 0;
         for chunk in positions.chunks(SKIPPED_MAX) {
+            self.expect_going_on()?;
             let (batch, oldest, letters) = {
                 let core = self.core.lock();
-                if let Some(over) = &core.over {
-                    return Err(over.clone());
-                }
                 let letters = &core.machine.letters;
                 let skipped = chunk.iter().copied().filter(|at| letters.get(*at).is_some()).collect();
                 let batch = super::machine::Batch { skipped, ..Default::default() };

@@ -94,6 +94,12 @@ impl GroupLog {
         self.path().map(drop)
     }
 
+    /// Whether an append would not wait for a journal that cannot be reached.
+    pub(super) fn may_append(&self) -> bool {
+        self.check().is_ok()
+            && self.node.as_ref().is_none_or(|node| node.is_writer() && node.standing().trouble.is_none())
+    }
+
     fn path(&self) -> Result<&Arc<WritePath>> {
         self.path.get().ok_or_else(|| match &self.node {
             Some(node) => node.not_the_writer(),

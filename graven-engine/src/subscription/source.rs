@@ -3,11 +3,12 @@
 use super::records::is_own;
 use crate::append::Shared;
 use crate::read::filter::Filter;
+use crate::read::listed;
 use crate::read::page::{self, Scan, Window};
 use crate::read::sink::{Gathered, Sink};
 use bytes::Bytes;
 use graven_model::group::GroupSettings;
-use graven_model::{Code, Direction, EventRef, Result, Selector, StoredEvent, limits};
+use graven_model::{Code, Direction, EventRef, Position, Result, Selector, StoredEvent, limits};
 
 /// A group's selector, ready to read.
 #[derive(Clone)]
@@ -109,6 +110,9 @@ impl Source {
     /// As [`Source::read`].
     pub(super) fn count(&self, shared: &Shared, from: u64, from_revision: u64) -> Result<(u64, bool)> {
         let head = shared.head();
+        if let Some(count) = self.count_by_index(shared, head, from, from_revision)? {
+            return Ok((count, true));
+        }
         let mut counted = Counted(0);
         let mut next = from;
         while next < head && (counted.0 as usize) < COUNT_MAX {
@@ -120,6 +124,42 @@ impl Source {
             }
         }
         Ok((counted.0 + head.saturating_sub(next), next >= head))
+    }
+}
+
+impl Source {
+    /// How many events there are from a position on, where the index or the revisions of a stream tell.
+    fn count_by_index(
+        &self,
+        shared: &Shared,
+        head: u64,
+        from: u64,
+        from_revision: u64,
+    ) -> Result<Option<u64>> {
+        if !self.filter.is_empty() {
+            return Ok(None);
+        }
+        let listed = match &self.selector {
+            Selector::Category(name) => !is_own(&format!("{name}-")),
+            Selector::Types(names) => names.len() == 1 && !names[0].starts_with('$'),
+            Selector::Stream(_) => {
+                let Some(Some(window)) = self.window(shared, head, from_revision)? else {
+                    return Ok(Some(0));
+                };
+                if window.by_age() || window.last == u64::MAX {
+                    return Ok(None);
+                }
+                let first =
+                    self.read(shared, from, 1, from_revision)?.0.first().map(|event| event.revision.0);
+                return Ok(Some(first.map_or(0, |first| (window.last + 1).saturating_sub(first))));
+            }
+            _ => false,
+        };
+        if !listed {
+            return Ok(None);
+        }
+        let rank = |below| listed::rank(shared, &self.selector, Position(below));
+        Ok(Some(rank(head)?.saturating_sub(rank(from)?)))
     }
 }
 

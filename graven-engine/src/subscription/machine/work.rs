@@ -107,7 +107,12 @@ impl Machine {
     /// Whether [`Machine::work`] would have something to do, for somebody who sleeps until a time.
     pub(in super::super) fn wants(&self, now: Now, head: u64, sleeps_until: Option<u64>) -> bool {
         let more = !self.left.is_empty() || self.next < head;
-        let hungry = more && self.has_consumers() && self.space() > self.buffered;
+        let space = self.space();
+        // A little at a time is not read ahead; but what is read may all wait for something.
+        let hungry = more
+            && self.has_consumers()
+            && space > 0
+            && (space > self.buffered || (self.ready.is_empty() && self.has_room()));
         let again = || !self.to_load.is_empty() || !self.letters.ready.is_empty();
         let sooner = || match (self.next_time(now), sleeps_until) {
             (Some(time), Some(until)) => time < until,
