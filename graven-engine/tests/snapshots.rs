@@ -337,3 +337,29 @@ fn puts_from_many_threads_leave_the_newest() {
     });
     assert_eq!(from_snapshot(&store, "loan-1"), (Some(5), vec![]));
 }
+
+#[test]
+fn a_snapshot_that_is_put_while_events_are_erased_is_erased_with_them_or_comes_after_the_record() {
+    for round in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(dir.path());
+        let record = std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let store = &store;
+                scope.spawn(move || {
+                    for version in 0..8 {
+                        let new = NewSnapshot { schema_version: thread * 8 + version, ..state("loan-1", 5) };
+                        store.put_snapshot(&NewSnapshot { keep: 100, ..new }).unwrap();
+                    }
+                });
+            }
+            let target = ErasureTarget::Events(vec![Position(round % 6)]);
+            store.erase(&erasure("r-1", target), false).unwrap().record.unwrap()
+        });
+        let kept = ReadRequest::new(Selector::Stream(name("$snapshot-loan-1"))).limit(1_000);
+        for event in store.read(&kept).unwrap().events {
+            assert_eq!(event.erased, event.position < record, "{} and {record}", event.position);
+        }
+        store.close().unwrap();
+    }
+}

@@ -234,6 +234,15 @@ impl StreamName {
     }
 }
 
+/// Whether the store alone writes the stream of this name: its own records, what it keeps for consumer groups and as snapshots,
+/// and the metadata of those streams. They mean something in this log and in no other.
+#[must_use]
+pub fn is_of_the_store(stream: &str) -> bool {
+    let described = stream.strip_prefix("$$").unwrap_or(stream);
+    matches!(described, "$audit" | "$groups")
+        || ["$group-", crate::snapshot::STREAM_PREFIX].iter().any(|prefix| described.starts_with(prefix))
+}
+
 /// The category of a stream name: the text before the first `-`; none without a `-` or for system streams.
 #[must_use]
 pub fn category_of(stream: &str) -> Option<&str> {
@@ -288,6 +297,16 @@ mod tests {
             assert_eq!(StreamName::new(bad).unwrap_err().code, Code::InvalidStreamName, "{bad}");
         }
         assert_eq!(StreamName::from_utf8(&[b'a', 0xff]).unwrap_err().code, Code::InvalidStreamName);
+    }
+
+    #[test]
+    fn the_streams_of_the_store_are_known_by_their_names() {
+        for own in ["$audit", "$groups", "$group-mail", "$snapshot-loan-1", "$$$snapshot-loan-1", "$$$audit"] {
+            assert!(is_of_the_store(own), "{own}");
+        }
+        for other in ["loan-1", "$$loan-1", "$snapshots", "$group", "$ce-loan", "snapshot-loan-1"] {
+            assert!(!is_of_the_store(other), "{other}");
+        }
     }
 
     #[test]

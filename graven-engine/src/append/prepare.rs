@@ -7,7 +7,7 @@ use foldhash::{HashSet, HashSetExt};
 use graven_model::error::Details;
 use graven_model::event::{ContentType, Kind, NewEvent};
 use graven_model::{AppendRequest, Code, Error, Expected, Idempotency, Receipt, Result};
-use graven_model::{limits, snapshot};
+use graven_model::{ids, limits};
 use graven_proof::{Hash, leaf};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -18,14 +18,6 @@ pub(crate) const TOMBSTONE_TYPE: &str = "$streamDeleted";
 pub(crate) const METADATA_TYPE: &str = "$metadata";
 /// The stream of the store's own control records.
 pub(crate) const AUDIT_STREAM: &str = "$audit";
-
-/// Whether the store alone writes a stream: its own records, and what it keeps for consumer groups and as snapshots, with the
-/// metadata of those streams.
-fn is_own(stream: &str) -> bool {
-    let described = stream.strip_prefix("$$").unwrap_or(stream);
-    matches!(described, AUDIT_STREAM | "$groups")
-        || ["$group-", snapshot::STREAM_PREFIX].iter().any(|prefix| described.starts_with(prefix))
-}
 
 /// What an append is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,7 +150,7 @@ fn check_shape(operation: Operation, request: &AppendRequest) -> Result<()> {
         if request.streams.len() > 1 && !seen.insert(write.stream.as_str()) {
             return invalid(&format!("the append names stream {:?} twice", write.stream.as_str()));
         }
-        if is_own(write.stream.as_str()) && !matches!(operation, Operation::Control(_) | Operation::Own) {
+        if ids::is_of_the_store(write.stream.as_str()) && !matches!(operation, Operation::Control(_) | Operation::Own) {
             return Err(Error::new(
                 Code::InvalidStreamName,
                 format!("stream {:?} is written by the store alone", limits::shorten(write.stream.as_str())),

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::units::show_count;
 use graven_engine::env::spawn_named;
 use graven_engine::{Options, Store};
-use graven_model::{Code, Error, Kind, StoredEvent, cloudevents};
+use graven_model::{Code, Error, Kind, StoredEvent, cloudevents, ids};
 use pages::{ServerPages, StorePages};
 use sink::Sink;
 use std::path::PathBuf;
@@ -99,7 +99,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
             Found::Page(page) => {
                 lines.clear();
                 for event in &page {
-                    if event.kind == Kind::Event || what.system && !event.kind.is_control() {
+                    let kept = event.kind == Kind::Event || what.system && !event.kind.is_control();
+                    if kept && !ids::is_of_the_store(event.stream.as_str()) {
                         cloudevents::write(event, &mut lines);
                         lines.push(b'\n');
                         events += 1;
@@ -126,7 +127,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
         count => format!(
             "; {} records of the store itself were left out{}",
             show_count(count),
-            if what.system { "" } else { " (--system takes all but those of the audit trail)" }
+            if what.system { "" } else { " (--system takes all but those of the audit trail, of groups and snapshots)" }
         ),
     };
     eprintln!(
