@@ -95,7 +95,7 @@ mod tests {
     fn an_id_of_a_link_belongs_to_its_view_and_position() {
         let pinned = id("$ce-loan", Position(7));
         assert_eq!(pinned, id("$ce-loan", Position(7)));
-        assert_eq!(pinned.to_string(), "PIN");
+        assert_eq!(pinned.to_string(), "47945a8a-aa3a-818c-9b93-d5ef786a4298");
         assert_ne!(pinned, id("$ce-loan", Position(8)));
         assert_ne!(pinned, id("$et-loan", Position(7)));
     }

@@ -3,8 +3,9 @@
 use super::asked::{Asked, Begin, How, What, invalid_position};
 use super::errors::{About, Refusal};
 use super::shown::{Manner, Shown};
+use super::subscribe::{self, refuse_tombstoned};
 use super::words::identifier;
-use super::{Answer, Call, subscribe};
+use super::{Answer, Call};
 use crate::server::App;
 use crate::server::feed;
 use crate::server::grpc::answer::{streaming, trailers, whole};
@@ -174,8 +175,11 @@ impl LogPages {
         }
     }
 
-    /// The last event is where a read forwards from the end begins.
+    /// The last event is where a read forwards from the end begins. Metadata of a stream that has ended is not read.
     fn begin(&mut self, store: &Store) -> Result<()> {
+        if let Some(described) = self.stream.as_ref().and_then(StreamName::described) {
+            refuse_tombstoned(store, &described)?;
+        }
         if let (Some(stream), Start::End, Direction::Forward) =
             (&self.stream, self.request.start, self.request.direction)
             && let Some(last) = store.stream_info(stream)?.last_revision

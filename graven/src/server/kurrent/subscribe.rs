@@ -153,6 +153,9 @@ impl Subscription {
         let source = match asked.what {
             What::Stream(stream) => {
                 refuse_tombstoned(store, &stream)?;
+                if let Some(described) = stream.described() {
+                    refuse_tombstoned(store, &described)?;
+                }
                 let follower = follow(Selector::Stream(stream.clone()), EventFilter::default())?;
                 Source::Log { follower, stream: Some((stream, None)) }
             }
@@ -245,7 +248,11 @@ fn after(from: Begin) -> Start {
     }
 }
 
-fn refuse_tombstoned(store: &Store, stream: &StreamName) -> Result<()> {
+/// Refuses a stream that has ended.
+///
+/// # Errors
+/// [`Code::StreamTombstoned`]; those of the store.
+pub(super) fn refuse_tombstoned(store: &Store, stream: &StreamName) -> Result<()> {
     match store.stream_info(stream) {
         Ok(info) if info.state == StreamState::Tombstoned => {
             Err(Error::new(Code::StreamTombstoned, format!("stream {:?} was tombstoned", stream.as_str())))
