@@ -36,6 +36,7 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 fn path(method: &str) -> PathAndQuery {
     let service = match method {
+        whole if whole.starts_with('/') => return PathAndQuery::from_maybe_shared(whole.to_owned()).unwrap(),
         "AppendSession" | "AppendRecords" => "kurrentdb.protocol.v2.streams.StreamsService",
         _ => "event_store.client.streams.Streams",
     };
@@ -85,6 +86,29 @@ impl Caller {
         let codec = ProstCodec::<Q, A>::default();
         let answers = soon(self.0.streaming(Request::new(questions), path(method), codec)).await.unwrap();
         (sender, answers.into_inner())
+    }
+
+    /// [`Caller::talk`] whose first messages are said before there is an answer.
+    pub(crate) async fn talk_after<Q, A>(
+        &mut self,
+        method: &str,
+        first: Vec<Q>,
+    ) -> Result<(mpsc::Sender<Q>, Streaming<A>), Status>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        self.0.ready().await.unwrap();
+        let (sender, receiver) = mpsc::channel(64);
+        for question in first {
+            sender.send(question).await.unwrap();
+        }
+        let questions = stream::unfold(receiver, |mut receiver: mpsc::Receiver<Q>| async {
+            receiver.recv().await.map(|question| (question, receiver))
+        });
+        let codec = ProstCodec::<Q, A>::default();
+        let answers = soon(self.0.streaming(Request::new(questions), path(method), codec)).await?;
+        Ok((sender, answers.into_inner()))
     }
 
     /// Appends small events with these ids, one way or the other.

@@ -67,12 +67,16 @@ impl<E: Ears, V: Voice> Consuming<E, V> {
     pub(in crate::server) async fn run(self, app: &Arc<App>, first: Vec<u8>, feed: &Feed) -> Ended {
         let Consuming { consumer, messages, ears, voice, deadline } = self;
         let mut ending = app.stopping.clone();
+        // Nothing is in the feed yet, so this does not wait.
+        if !feed.send(first.into()).await {
+            return Ended::Gone;
+        }
         tokio::select! {
             heard = listen(messages, ears) => match heard {
                 Ok(()) => Ended::Complete,
                 Err(error) => Ended::Broken(error),
             },
-            error = deliver(app, consumer, voice, first, feed) => error.map_or(Ended::Gone, Ended::Broken),
+            error = deliver(app, consumer, voice, feed) => error.map_or(Ended::Gone, Ended::Broken),
             () = feed.gone() => Ended::Gone,
             () = async { let _ = ending.wait_for(|stopping| *stopping).await; } => Ended::Broken(stopping()),
             () = passed(deadline) => Ended::Broken(too_late()),
@@ -93,12 +97,8 @@ async fn deliver(
     app: &Arc<App>,
     mut consumer: Consumer,
     mut voice: impl Voice,
-    first: Vec<u8>,
     feed: &Feed,
 ) -> Option<Error> {
-    if !feed.send(first.into()).await {
-        return None;
-    }
     let mut end = None;
     loop {
         // The slot first: nothing is taken from the group that nobody takes here.
