@@ -102,6 +102,12 @@ fn python_finds_the_server_and_asks_what_it_has() {
     python("discovery.py");
 }
 
+#[test]
+fn rust_works_with_streams_and_groups() {
+    let server = Server::start();
+    prove(&server, &room("rust").join("debug/graven-kurrent-client"), &[]);
+}
+
 fn node(file: &str) {
     let server = Server::start();
     prove(&server, Path::new("node"), &[source("node").join(file).into()]);

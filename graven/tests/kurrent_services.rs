@@ -90,7 +90,7 @@ async fn gossip_names_the_node_as_it_was_asked_for() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn figures_come_again_and_again_until_nobody_wants_them() {
     let server = Server::start();
     server.client().append_one("s", "A");

@@ -85,6 +85,7 @@ fn nextest() -> Option<String> {
 fn formatting() -> Result<()> {
     run(&mut cargo("fmt --all --check"))?;
     run(cargo("fmt --check --manifest-path").arg(FUZZ_MANIFEST))?;
+    run(cargo("fmt --check --manifest-path").arg(clients::RUST))?;
     run(cargo("fmt --check --manifest-path").arg(BENCH_MANIFEST))
 }
 

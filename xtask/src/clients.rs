@@ -17,7 +17,7 @@ const PYTHON_MIN: (u32, u32) = (3, 10);
 const NODE_MIN: u32 = 20;
 
 /// The workspace that drives a server with the client in Rust, relative to the root.
-const RUST: &str = "graven/tests/kurrent_clients/rust/Cargo.toml";
+pub(crate) const RUST: &str = "graven/tests/kurrent_clients/rust/Cargo.toml";
 
 /// Installs those that are not there yet, or are not what is locked.
 ///

@@ -5,7 +5,7 @@ use super::errors::Refusal;
 use super::{Answer, Call};
 use crate::server::grpc::answer::{message, whole};
 use crate::server::grpc::message::Messages;
-use crate::server::{App, panicked};
+use crate::server::{App, blocking, panicked};
 use graven_engine::audit::ScavengeOptions;
 use graven_engine::env::spawn_named;
 use graven_model::{Code, Result};
@@ -39,6 +39,12 @@ pub(super) async fn answer(route: &str, call: Call) -> Answer {
         // The store merges its index by itself, and has no more to merge when it is asked to.
         Some("MergeIndexes") => {
             let _: Empty = Messages::only(app.clone(), body).await?;
+            Ok(whole(message(&Empty {})))
+        }
+        Some("RestartPersistentSubscriptions") => {
+            let _: Empty = Messages::only(app.clone(), body).await?;
+            let with_store = app.clone();
+            blocking(move || with_store.store.groups().restart()).await?;
             Ok(whole(message(&Empty {})))
         }
         _ => Err(absent(route).map_or_else(|| Refusal::unimplemented(route), refusal)),
