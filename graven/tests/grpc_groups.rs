@@ -384,3 +384,10 @@ fn a_consumer_that_speaks_out_of_turn_is_told_so_and_has_left() {
         assert!(soon(answers.message()).await.unwrap().is_none());
     });
 }
+
+#[test]
+fn what_a_consumer_says_may_be_said_in_any_task() {
+    fn shared_by_tasks<T: Send + Sync>() {}
+    shared_by_tasks::<GroupConsumer>();
+    shared_by_tasks::<graven_client::Consumed>();
+}
