@@ -76,7 +76,7 @@ impl Call {
         (u64::from_str_radix(&text[24..], 16).unwrap(), answer)
     }
 
-    async fn is_over(mut self) {
+    async fn end(mut self) {
         drop(self.input);
         assert!(soon(self.answers.message()).await.unwrap().is_none());
     }
@@ -121,7 +121,7 @@ fn every_append_gets_its_one_answer() {
                 }
             }
         }
-        call.is_over().await;
+        call.end().await;
         assert_eq!(head(&server), 2_000);
     });
 }
@@ -147,7 +147,7 @@ fn parts_of_several_appends_come_among_each_other() {
         call.send(part(1, options("a", at(1)), &[13], true)).await;
         let (correlation, answer) = call.next().await;
         assert_eq!((correlation, revision(&answer)), (1, 2), "a retry, and the id of an append that ended");
-        call.is_over().await;
+        call.end().await;
         assert_eq!(head(&server), 6);
     });
 }
@@ -230,7 +230,7 @@ fn what_is_refused_is_told_apart_and_harms_no_other() {
         assert_eq!(head(&server), before);
         call.send(part(13, options("s", at(1)), &[40], true)).await;
         assert_eq!(revision(&call.next().await.1), 2);
-        call.is_over().await;
+        call.end().await;
     });
 }
 
@@ -254,7 +254,7 @@ fn deadlines_no_server_could_keep_are_no_harm() {
             call.send(part(number, options, &[number], true)).await;
             assert_eq!(revision(&call.next().await.1), number);
         }
-        call.is_over().await;
+        call.end().await;
     });
 }
 
@@ -274,7 +274,7 @@ fn an_append_that_never_gets_its_last_part_is_answered_when_its_time_is_over() {
         call.send(part(1, options("s", NO_STREAM), &[3], true)).await;
         let (correlation, answer) = call.next().await;
         assert_eq!((correlation, revision(&answer)), (1, 0));
-        call.is_over().await;
+        call.end().await;
         assert_eq!(head(&server), 1);
     });
 }
@@ -297,7 +297,7 @@ fn a_refused_first_part_takes_the_later_ones_with_it() {
         }
         let (correlation, answer) = call.next().await;
         assert_eq!((correlation, revision(&answer)), (3, 0));
-        call.is_over().await;
+        call.end().await;
         assert_eq!(head(&server), 1);
     });
 }
@@ -340,7 +340,7 @@ fn a_client_that_does_not_read_its_answers_is_not_read_from_and_loses_none() {
             assert_eq!((correlation, revision(&answer)), (number, number));
         }
         soon(sending).await.unwrap();
-        call.is_over().await;
+        call.end().await;
         assert_eq!(head(&server), 10_000);
     });
 }

@@ -36,7 +36,7 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 fn path(method: &str) -> PathAndQuery {
     let service = match method {
-        whole if whole.starts_with('/') => return PathAndQuery::from_maybe_shared(whole.to_owned()).unwrap(),
+        whole if whole.starts_with('/') => return whole.parse().unwrap(),
         "AppendSession" | "AppendRecords" => "kurrentdb.protocol.v2.streams.StreamsService",
         _ => "event_store.client.streams.Streams",
     };
