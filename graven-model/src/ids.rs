@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn the_streams_of_the_store_are_known_by_their_names() {
-        for own in ["$audit", "$groups", "$group-mail", "$snapshot-loan-1", "$$$snapshot-loan-1", "$$$audit"] {
+        for own in ["$audit", "$groups", "$group-mail", "$snapshot-loan-1", "$$$snapshot-loan-1", "$$$audit"]
+        {
             assert!(is_of_the_store(own), "{own}");
         }
         for other in ["loan-1", "$$loan-1", "$snapshots", "$group", "$ce-loan", "snapshot-loan-1"] {

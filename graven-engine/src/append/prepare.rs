@@ -150,7 +150,9 @@ fn check_shape(operation: Operation, request: &AppendRequest) -> Result<()> {
         if request.streams.len() > 1 && !seen.insert(write.stream.as_str()) {
             return invalid(&format!("the append names stream {:?} twice", write.stream.as_str()));
         }
-        if ids::is_of_the_store(write.stream.as_str()) && !matches!(operation, Operation::Control(_) | Operation::Own) {
+        if ids::is_of_the_store(write.stream.as_str())
+            && !matches!(operation, Operation::Control(_) | Operation::Own)
+        {
             return Err(Error::new(
                 Code::InvalidStreamName,
                 format!("stream {:?} is written by the store alone", limits::shorten(write.stream.as_str())),

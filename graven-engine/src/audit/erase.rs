@@ -34,10 +34,10 @@ use graven_proof::control::{Control, Erasure, Hold, Retention, Target};
 use meant::{find_again, positions_of, resolve};
 use parking_lot::Mutex;
 use progress::{read_progress, write_progress};
-use snapshots::Derived;
 use sha2::{Digest, Sha256};
-use tokio::sync::RwLock;
+use snapshots::Derived;
 use survey::survey;
+use tokio::sync::RwLock;
 
 /// What a store remembers for its erasures.
 #[derive(Default)]

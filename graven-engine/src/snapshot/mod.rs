@@ -139,15 +139,13 @@ fn deleted_since(shared: &Shared, stream: &StreamName, position: u64) -> Result<
     let name = stream.metadata()?;
     let from = crate::index::StreamFrom::End;
     let mut looked_at = 0;
-    let deleted =
-        shared.sources.scan_stream(&pending, name.as_str(), from, Direction::Backward, |view| {
-            if view.place.position < position {
-                return Some(false);
-            }
-            looked_at += 1;
-            let deleted = StreamMetadata::parse(view.data).is_ok_and(|metadata| metadata.is_deleted());
-            (deleted || looked_at >= METADATA_LOOKED_AT_MAX).then_some(true)
-        })?;
+    let deleted = shared.sources.scan_stream(&pending, name.as_str(), from, Direction::Backward, |view| {
+        if view.place.position < position {
+            return Some(false);
+        }
+        looked_at += 1;
+        let deleted = StreamMetadata::parse(view.data).is_ok_and(|metadata| metadata.is_deleted());
+        (deleted || looked_at >= METADATA_LOOKED_AT_MAX).then_some(true)
+    })?;
     Ok(deleted.unwrap_or(false))
 }
-

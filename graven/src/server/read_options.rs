@@ -219,7 +219,7 @@ impl ReadOptions {
     ///
     /// # Errors
     /// [`Code::BadRequest`] for another place to begin, another direction and filters; as [`ReadOptions::page`].
-    pub(super) fn from_snapshot(self, stream: StreamName) -> Result<FromSnapshotRequest> {
+    pub(super) fn after_snapshot(self, stream: StreamName) -> Result<FromSnapshotRequest> {
         let begins = self.from.is_some() || self.position.is_some() || self.cursor.is_some();
         if begins || self.direction.is_some() || !self.filter.is_empty() {
             return Err(Error::new(

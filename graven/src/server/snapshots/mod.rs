@@ -198,7 +198,7 @@ pub(super) async fn read_from(
     }
     let min_position = options.min_position();
     let form = options.form(false);
-    let request = options.from_snapshot(stream)?;
+    let request = options.after_snapshot(stream)?;
     app.reach(min_position, None).await?;
     let (text, events, cursor) = app.read(move |store| encode(store, &request, form)).await?;
     app.metrics.sent(events);
