@@ -487,7 +487,7 @@ pub(super) struct ReadParams {
     /// Only streams whose name begins with one of these, separated by commas
     #[param(required = false, style = Form, explode = false)]
     stream_prefix: Vec<String>,
-    /// Only streams whose name matches (syntax of the Rust crate `regex`, found anywhere in the name)
+    /// Only streams whose name matches (syntax of the Rust crate `regex`, with look-around and back-references; found anywhere in the name)
     #[param(required = false)]
     stream_regex: String,
     /// Only types whose name begins with one of these, separated by commas
