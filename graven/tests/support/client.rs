@@ -158,6 +158,13 @@ impl Client {
         EventStream { lines: BufReader::new(Box::new(response.into_body().into_reader())) }
     }
 
+    /// [`Client::follow`] that may find no server, or be refused.
+    pub(crate) fn try_follow(&self, target: &str) -> Option<EventStream> {
+        let request = self.agent.get(format!("{}{target}", self.url)).header("Accept", "text/event-stream");
+        let response = request.call().ok().filter(|response| response.status().as_u16() == 200)?;
+        Some(EventStream { lines: BufReader::new(Box::new(response.into_body().into_reader())) })
+    }
+
     /// Sends bytes as they are on a connection of their own and reads what comes until the server closes.
     pub(crate) fn raw(&self, bytes: &[u8]) -> String {
         let mut socket = self.socket();
@@ -201,11 +208,19 @@ pub(crate) struct Message {
 impl EventStream {
     /// The next message; `None` when the server ended the stream.
     pub(crate) fn next(&mut self) -> Option<Message> {
+        self.try_next().expect("the stream goes on")
+    }
+
+    /// [`EventStream::next`] that may find the connection broken.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub(crate) fn try_next(&mut self) -> std::io::Result<Option<Message>> {
         let (mut id, mut event, mut data) = (None, String::new(), String::new());
         loop {
             let mut line = String::new();
-            if self.lines.read_line(&mut line).expect("the stream goes on") == 0 {
-                return None;
+            if self.lines.read_line(&mut line)? == 0 {
+                return Ok(None);
             }
             let line = line.trim_end_matches('\n');
             if let Some(text) = line.strip_prefix("id: ") {
@@ -216,7 +231,7 @@ impl EventStream {
                 data.push_str(text);
             } else if line.is_empty() && !data.is_empty() {
                 let data = serde_json::from_str(&data).expect("data is JSON");
-                return Some(Message { id, event, data });
+                return Ok(Some(Message { id, event, data }));
             } else {
                 assert!(line.is_empty() || line.starts_with(':'), "unexpected line {line:?}");
             }

@@ -68,7 +68,37 @@ impl Client {
     }
 }
 
+impl Client {
+    /// [`Client::consume`] that may find no server, or be refused.
+    pub(crate) fn try_consume(&self, group: &str, name: &str, buffer: u32) -> Option<Consumer> {
+        let target = format!("/v1/groups/{}/consume?name={name}&buffer={buffer}", encoded(group));
+        let mut stream = self.try_follow(&target)?;
+        let connected = stream.try_next().ok()??;
+        let id = connected.data["consumer"].as_u64()?;
+        Some(Consumer { client: self.clone(), group: group.to_owned(), stream, id })
+    }
+}
+
 impl Consumer {
+    /// The next delivery; `None` once the connection is gone, or the group sends the consumer away.
+    pub(crate) fn try_next(&mut self) -> Option<Value> {
+        let message = self.stream.try_next().ok()??;
+        (message.event == "event").then_some(message.data)
+    }
+
+    /// Says something of an event; gives whether the server took it from the consumer's hands.
+    pub(crate) fn try_say(&self, what: &str, position: u64, more: &Value) -> Option<bool> {
+        let mut body = json!({"consumer": self.id, "positions": [position]});
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let target = format!("/v1/groups/{}/{what}", encoded(&self.group));
+        let headers = [("Content-Type", "application/json")];
+        let answer =
+            self.client.try_send("POST", &target, &headers, Some(body.to_string().as_bytes())).ok()?;
+        (answer.status == 200).then(|| answer.json()["in_hand"] == 1)
+    }
+
     /// The next message; `None` when the server ended the stream.
     pub(crate) fn message(&mut self) -> Option<Message> {
         self.stream.next()
