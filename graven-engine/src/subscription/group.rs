@@ -266,6 +266,9 @@ impl Group {
         loop {
             let mut io = self.io.lock();
             let (mut core, now) = self.lock();
+            if core.over.is_some() {
+                return None;
+            }
             core.machine.tick(now);
             let work = core.machine.work(now, self.log.shared.head());
             let source = core.source.clone();
@@ -348,6 +351,9 @@ impl Group {
     fn flush(&self, io: &mut Span) -> Result<()> {
         loop {
             let (mut core, now) = self.lock();
+            if let Some(over) = &core.over {
+                return Err(over.clone());
+            }
             let Some(batch) = core.machine.batch(now, true) else { return Ok(()) };
             let oldest = log::oldest(&core.machine.letters, io);
             let letters = core.machine.letters.len() as u64;
