@@ -58,7 +58,7 @@ async fn gather(app: &Arc<App>) -> Result<BTreeMap<String, String>> {
         let of_store = [
             ("es-log-head", info.head.0),
             ("es-log-bytes", info.log_bytes),
-            ("es-log-segments", info.segments as u64),
+            ("es-log-segments", info.segments),
             ("es-index-bytes", info.index_bytes),
             ("es-user-events", stats.user.events),
             ("es-user-streams", stats.user_streams),
