@@ -223,6 +223,8 @@ pub struct Delivery {
     pub event: StoredEvent,
     /// Tries before this one.
     pub retries: u32,
+    /// Of them, those that count against the retries: of this replay alone, for an event that was parked.
+    pub round: u32,
     /// It was parked before.
     pub replayed: bool,
 }

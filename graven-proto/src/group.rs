@@ -292,6 +292,7 @@ impl From<&Delivery> for wire::Delivery {
         wire::Delivery {
             event: Some((&delivery.event).into()),
             retries: delivery.retries,
+            round: delivery.round,
             replayed: delivery.replayed,
         }
     }
@@ -304,6 +305,11 @@ impl TryFrom<wire::Delivery> for Delivery {
     /// The code of what is malformed.
     fn try_from(wire: wire::Delivery) -> Result<Delivery> {
         let event = wire.event.ok_or_else(|| missing("the event"))?;
-        Ok(Delivery { event: StoredEvent::try_from(event)?, retries: wire.retries, replayed: wire.replayed })
+        Ok(Delivery {
+            event: StoredEvent::try_from(event)?,
+            retries: wire.retries,
+            round: wire.round,
+            replayed: wire.replayed,
+        })
     }
 }

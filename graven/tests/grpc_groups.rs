@@ -183,6 +183,7 @@ fn a_failing_event_is_tried_again_parked_replayed_and_done() {
         assert_eq!(groups.replay(&filter, Some(1)).await.unwrap(), 1);
         let replayed = soon(consumer.next()).await.unwrap();
         assert_eq!((replayed.event.position, replayed.replayed), (filled[0], true));
+        assert_eq!((replayed.retries, replayed.round), (3, 0));
         consumer.ack(&[filled[0]]).await.unwrap();
         until(&client, "g", |info| info.parked == 1).await;
         assert_eq!(groups.skip(&one, None).await.unwrap(), 1);

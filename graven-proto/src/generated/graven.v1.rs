@@ -1725,6 +1725,9 @@ pub struct Delivery {
     /// It was parked before.
     #[prost(bool, tag = "3")]
     pub replayed: bool,
+    /// Of the tries, those that count against the retries: of this replay alone, for an event that was parked.
+    #[prost(uint32, tag = "4")]
+    pub round: u32,
 }
 /// What a consumer is told.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn a_delivery_comes_back(retries: u32, replayed: bool, position: u64, data in super::bytes()) {
+    fn a_delivery_comes_back(retries: u32, round: u32, replayed: bool, position: u64, data in super::bytes()) {
         let event = StoredEvent {
             position: Position(position),
             stream: StreamName::new("loan-1").unwrap(),
@@ -167,7 +167,7 @@ proptest! {
             erased: false,
             event: NewEvent::json(EventId([9; 16]), "Opened", data),
         };
-        let delivery = Delivery { event, retries, replayed };
+        let delivery = Delivery { event, retries, round, replayed };
         prop_assert_eq!(Delivery::try_from(wire::Delivery::from(&delivery)).unwrap(), delivery);
     }
 }

@@ -37,7 +37,7 @@ impl Machine {
         let replayed = self.replays.contains_key(&position);
         let Some(entry) = self.entry_mut(position) else { return };
         entry.stage = Stage::InFlight { consumer, order, since: now.at, deadline };
-        let retries = entry.failures.attempts;
+        let (retries, round) = (entry.failures.attempts, entry.round);
         if let Some(deadline) = deadline {
             self.timers.insert((deadline, position));
         }
@@ -45,7 +45,7 @@ impl Machine {
         let Some(seat) = self.consumers.get_mut(&consumer) else { return };
         self.outbox_bytes += event.size_bytes();
         seat.in_flight.insert(order, position);
-        seat.outbox.push_back(Delivery { event, retries, replayed });
+        seat.outbox.push_back(Delivery { event, retries, round, replayed });
         self.turn = consumer;
         self.woken.insert(consumer);
     }

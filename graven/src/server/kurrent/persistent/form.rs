@@ -30,7 +30,8 @@ impl Form {
     /// Those of the store.
     pub(super) fn write(&self, out: &mut Vec<u8>, store: &Store, delivery: &Delivery) -> Result<EventId> {
         let event = EventRef::from(&delivery.event);
-        let retries = Some(delivery.retries);
+        // An event that comes back counts from zero.
+        let retries = Some(delivery.round);
         let mut put = |sent: Sent<'_>| read_event(out, &Sent { retries, ..sent }, self.ids_as_text);
         if let Some(source) = &self.view {
             let view = source.name();
