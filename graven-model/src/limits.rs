@@ -181,6 +181,9 @@ pub const CONSUMER_BUFFER_MAX: u32 = 10_000;
 /// [`crate::Code::InvalidGroup`]
 pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 
+/// Days of a group's time-out, and of each of its pauses: ten years. [`crate::Code::InvalidGroup`]
+pub const GROUP_PAUSE_DAYS_MAX: u64 = 3_660;
+
 /// Durations a consumer's quantiles are made of.
 pub const GROUP_SAMPLES_MAX: usize = 1_000;
 

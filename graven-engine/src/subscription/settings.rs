@@ -59,7 +59,22 @@ pub(super) fn check(settings: &GroupSettings) -> Result<()> {
     if settings.message_timeout == Some(Duration::ZERO) {
         return Err(invalid("message_timeout").expected("more than zero, or none").found("zero"));
     }
-    let backoffs = [Some(settings.retry_backoff), settings.replay.map(|policy| policy.backoff)];
+    let replay = settings.replay.map(|policy| policy.backoff);
+    let longest = Duration::from_secs(limits::GROUP_PAUSE_DAYS_MAX * 24 * 3_600);
+    let spans = [
+        ("message_timeout", settings.message_timeout),
+        ("checkpoint_after", settings.checkpoint_after),
+        ("retry back-off", Some(settings.retry_backoff.max)),
+        ("replay back-off", replay.map(|backoff| backoff.max)),
+    ];
+    for (what, span) in spans {
+        if let Some(span) = span.filter(|span| *span > longest) {
+            return Err(invalid(what)
+                .expected(format!("at most {} days", limits::GROUP_PAUSE_DAYS_MAX))
+                .found(format!("{} days", span.as_secs() / 24 / 3_600)));
+        }
+    }
+    let backoffs = [Some(settings.retry_backoff), replay];
     for backoff in backoffs.into_iter().flatten() {
         if backoff.first > backoff.max {
             return Err(invalid("back-off")
