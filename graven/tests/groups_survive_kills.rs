@@ -70,8 +70,8 @@ impl Consumers {
             });
             thread.join().expect("no consumer panics");
         }
-        let diary = std::mem::take(&mut *self.diary.lock().unwrap());
-        diary
+        let mut diary = self.diary.lock().unwrap();
+        std::mem::take(&mut *diary)
     }
 }
 

@@ -412,6 +412,42 @@ fn a_long_reason_is_cut_and_a_hostile_one_is_kept_as_it_is() {
 }
 
 #[test]
+fn bodies_broken_everywhere_are_answered_and_never_break_the_server() {
+    let server = start();
+    let client = server.client();
+    let event = client.append_one("loan-1", "T");
+    client.put_group("work", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("work", "one", 1);
+    assert_eq!(position(&consumer.next()), event);
+    let settings = r#"{"selector":{"query":{"items":[{"types":["T"],"tags":["x"]}]}},"filter":{"stream_prefix":["a"],"type_regex":"^T"},
+        "from":3,"strategy":"ordered","message_timeout_ms":null,"replay":{"first_ms":1,"longest_ms":2,"times_max":3}}"#;
+    let nack =
+        format!(r#"{{"consumer":{},"positions":[7,8],"action":"park","reason":"\u00fc"}}"#, consumer.id);
+    let select = r#"{"group":"work","stream":"a","type":"T","reason":"behind","failed_since":"2020-01-01T00:00:00Z","positions":[1],"limit":2,"dry_run":true}"#;
+    for (method, target, body) in [
+        ("PUT", "/v1/groups/broken", settings),
+        ("POST", "/v1/groups/work/reset", r#"{"from":"2020-01-01T00:00:00Z"}"#),
+        ("POST", "/v1/groups/work/nack", &nack),
+        ("POST", "/v1/dead-letters/replay", select),
+        ("POST", "/v1/dead-letters/skip", select),
+    ] {
+        let body = body.as_bytes();
+        let prefixes = (0..body.len()).map(|end| body[..end].to_vec());
+        let flips = (0..body.len()).flat_map(|at| {
+            [1, 0x20, 0x80].map(|bit| {
+                let mut flipped = body.to_vec();
+                flipped[at] ^= bit;
+                flipped
+            })
+        });
+        for broken in prefixes.chain(flips) {
+            let answer = client.send(method, target, &[("Content-Type", "application/json")], Some(&broken));
+            assert!(answer.status < 500, "{target} {} {}", broken.escape_ascii(), answer.text());
+        }
+    }
+}
+
+#[test]
 fn metrics_say_how_groups_stand_without_naming_them() {
     let server = start();
     let client = server.client();
