@@ -109,7 +109,7 @@ async fn figures_come_again_and_again_until_nobody_wants_them() {
     assert!(server.stop().success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scavenge_runs_by_itself_and_one_that_does_not_run_cannot_be_stopped() {
     let server = Server::start();
     let mut client = connect(&server).await;
