@@ -4,7 +4,7 @@ use super::seat::Seat;
 use super::{Entry, Machine, Now, Stage};
 use graven_model::StoredEvent;
 use graven_model::group::{Delivery, Strategy};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 
 impl Machine {
     /// Hands out what may go out, as long as anybody has room.
@@ -99,7 +99,5 @@ fn correlation_of(metadata: &[u8]) -> Option<String> {
 
 /// The same in every run.
 fn hash(value: &(impl Hash + ?Sized)) -> u64 {
-    let mut hasher = foldhash::quality::FixedState::with_seed(0x6772_6f75_7073).build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    foldhash::quality::FixedState::with_seed(0x6772_6f75_7073).hash_one(value)
 }
