@@ -3,6 +3,8 @@
 
 mod support;
 
+use graven_client::ConsumeOptions;
+use graven_model::GroupName;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -281,4 +283,47 @@ fn nothing_is_lost_when_the_server_is_killed_while_a_group_works_and_while_it_re
     let diary = consumers.end(&phoenix.client);
     done.extend(diary.processed);
     assert_eq!(done.len(), EVENTS, "every event was processed");
+}
+
+/// The Rust client connects again by itself, and goes on with what the store knows to be left.
+#[test]
+fn consumers_of_the_rust_client_outlive_a_killed_server() {
+    let seed = seed();
+    let directory = tempfile::tempdir().unwrap();
+    let mut phoenix = Phoenix::start(&directory.path().join("data"));
+    append_loans(&phoenix.client);
+    phoenix.client.put_group(GROUP, &settings(10));
+    let diary = Arc::<Mutex<Diary>>::default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for number in 0..CONSUMERS {
+        let (url, diary) = (phoenix.url(), diary.clone());
+        runtime.spawn(async move {
+            let client = graven_client::Client::connect(&url).await.unwrap();
+            let options = ConsumeOptions { name: format!("rust-{number}"), buffer: 8 };
+            let group = GroupName::new(GROUP).unwrap();
+            let mut consumer = client.groups().consume(&group, options).await.unwrap();
+            while let Ok(delivery) = consumer.next().await {
+                let at = delivery.event.position;
+                {
+                    let mut diary = diary.lock().unwrap();
+                    diary.processed.push((delivery.event.stream.to_string(), delivery.event.revision.0));
+                    diary.acknowledged.insert(at.0);
+                }
+                // A connection that is gone voids it: the event comes again.
+                let _ = consumer.consumed().ack(&[at]).await;
+            }
+        });
+    }
+    let processed = || diary.lock().unwrap().processed.len();
+    for kill in 0..2 {
+        let enough = processed() + 100 + (seed >> (kill * 8)) as usize % 256;
+        wait_until("so much is processed", || (processed() >= enough).then_some(()));
+        phoenix.kill_and_start();
+    }
+    phoenix.settle();
+    let diary = std::mem::take(&mut *diary.lock().unwrap());
+    check_no_gap(&diary.processed);
+    assert_eq!(diary.processed.iter().collect::<HashSet<_>>().len(), EVENTS, "every event was processed");
+    assert!(phoenix.letters().is_empty(), "nothing failed so often");
+    runtime.shutdown_background();
 }
