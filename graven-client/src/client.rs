@@ -207,7 +207,8 @@ impl Client {
             }
             let may_be_done = repeat == Repeat::IfUntouched && !entry.no_side_effects;
             // How long these last is not a matter of a call.
-            let lasts = matches!(error.code, Code::NotSealedYet | Code::VerificationRunning | Code::GroupFull);
+            let lasts =
+                matches!(error.code, Code::NotSealedYet | Code::VerificationRunning | Code::GroupFull);
             if !entry.retryable || lasts || may_be_done || next == Next::GiveUp {
                 return Err(error);
             }

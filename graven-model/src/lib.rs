@@ -30,8 +30,8 @@ pub use event::{
     CheckState, ContentType, ContentTypeRef, EventRef, Kind, NewEvent, SchemaRef, StoredEvent, TagsRef,
 };
 pub use group::{
-    Backoff, ConsumerInfo, ConsumerOptions, DeadLetter, DeadLetterFilter, DeadLetterPage, Delivery, GroupInfo,
-    GroupName, GroupSettings, Nack, ParkReason, ReplayPolicy, Strategy,
+    Backoff, ConsumerInfo, ConsumerOptions, DeadLetter, DeadLetterFilter, DeadLetterPage, Delivery,
+    GroupInfo, GroupName, GroupSettings, Nack, ParkReason, ReplayPolicy, Strategy,
 };
 pub use ids::{EventId, Position, Revision, StreamName, Text};
 pub use names::Names;

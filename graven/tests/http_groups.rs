@@ -30,28 +30,28 @@ fn a_group_is_made_shown_changed_and_deleted() {
     let server = start();
     let client = server.client();
     let settings = of_category("loan", &json!({}));
-    let made = client.put("/v1/groups/work", &[("If-None-Match", "*")], &settings);
+    let made = client.put("/v1/groups/workers", &[("If-None-Match", "*")], &settings);
     let made = made.expect(201);
-    assert_eq!((&made["name"], &made["settings"]["strategy"]), (&json!("work"), &json!("round-robin")));
+    assert_eq!((&made["name"], &made["settings"]["strategy"]), (&json!("workers"), &json!("round-robin")));
     assert_eq!(made["settings"]["selector"], json!({"category": "loan"}));
-    client.put("/v1/groups/work", &[("If-None-Match", "*")], &settings).problem(409, "GRV-1801");
+    client.put("/v1/groups/workers", &[("If-None-Match", "*")], &settings).problem(409, "GRV-1801");
     client.put("/v1/groups/other", &[("If-Match", "*")], &settings).problem(404, "GRV-1800");
-    client.put("/v1/groups/work", &[("If-Match", "\"3\"")], &settings).problem(400, "GRV-1000");
-    client.put("/v1/groups/work", &[], &settings).expect(200);
+    client.put("/v1/groups/workers", &[("If-Match", "\"3\"")], &settings).problem(400, "GRV-1000");
+    client.put("/v1/groups/workers", &[], &settings).expect(200);
     let changed = of_category("loan", &json!({"retries_max": 3, "message_timeout_ms": null}));
-    let changed = client.put("/v1/groups/work", &[("If-Match", "*")], &changed).expect(200);
+    let changed = client.put("/v1/groups/workers", &[("If-Match", "*")], &changed).expect(200);
     assert_eq!(changed["settings"]["retries_max"], 3);
     assert_eq!(changed["settings"]["message_timeout_ms"], Value::Null);
-    client.put("/v1/groups/work", &[], &of_category("mail", &json!({}))).problem(400, "GRV-1802");
-    assert_eq!(client.group("work")["settings"], changed["settings"]);
+    client.put("/v1/groups/workers", &[], &of_category("mail", &json!({}))).problem(400, "GRV-1802");
+    assert_eq!(client.group("workers")["settings"], changed["settings"]);
     client.put_group("another", &json!({"selector": {"all": true}}));
     let list = client.get("/v1/groups").expect(200);
     let names: Vec<&Value> = list["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
-    assert_eq!(names, ["another", "work"]);
+    assert_eq!(names, ["another", "workers"]);
     let delete = |name: &str| client.send("DELETE", &format!("/v1/groups/{name}"), &[], None);
-    assert_eq!(delete("work").expect(200), json!({"name": "work"}));
-    delete("work").problem(404, "GRV-1800");
-    client.get("/v1/groups/work").problem(404, "GRV-1800");
+    assert_eq!(delete("workers").expect(200), json!({"name": "workers"}));
+    delete("workers").problem(404, "GRV-1800");
+    client.get("/v1/groups/workers").problem(404, "GRV-1800");
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn what_is_shown_of_a_group_makes_another_like_it() {
 fn consumers_share_the_events_and_each_is_delivered_once() {
     let server = start();
     let client = server.client();
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumers = [client.consume("work", "one", 100), client.consume("work", "two", 100)];
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumers = [client.consume("workers", "one", 100), client.consume("workers", "two", 100)];
     let positions: Vec<u64> = (0..20).map(|n| client.append_one(&format!("loan-{}", n % 3), "T")).collect();
     client.append_one("other-1", "T");
     let mut seen = HashSet::new();
@@ -97,14 +97,14 @@ fn consumers_share_the_events_and_each_is_delivered_once() {
         }
     }
     assert_eq!(seen, positions.iter().copied().collect());
-    let group = client.group("work");
+    let group = client.group("workers");
     assert_eq!((&group["in_flight"], &group["lag_events"]), (&json!(20), &json!(20)));
     assert_eq!(group["consumers"][0]["name"], "one");
     assert!(group["consumers"][0]["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{group}");
     // Each acknowledges everything: what the other has is passed over.
     let in_hand: u64 = consumers.iter().map(|consumer| consumer.ack(&positions)).sum();
     assert_eq!(in_hand, 20);
-    let group = client.group("work");
+    let group = client.group("workers");
     assert_eq!((&group["in_flight"], &group["lag_events"]), (&json!(0), &json!(0)));
     assert_eq!((&group["lag_exact"], &group["lag_seconds"]), (&json!(true), &json!(0.0)));
     assert_eq!((&group["done_total"], &group["parked"]), (&json!(20), &json!(0)));
@@ -116,16 +116,16 @@ fn a_consumer_has_no_more_in_its_hands_than_it_takes() {
     let server = start();
     let client = server.client();
     append(&client, "loan-1", 7);
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "slow", 2);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "slow", 2);
     let mut hands = vec![position(&consumer.next()), position(&consumer.next())];
     for _ in 0..5 {
-        assert_eq!(client.group("work")["in_flight"], 2);
+        assert_eq!(client.group("workers")["in_flight"], 2);
         assert_eq!(consumer.ack(&[hands.remove(0)]), 1);
         hands.push(position(&consumer.next()));
     }
     assert_eq!(consumer.ack(&hands), 2);
-    assert_eq!(client.group("work")["lag_events"], 0);
+    assert_eq!(client.group("workers")["lag_events"], 0);
 }
 
 #[test]
@@ -133,15 +133,15 @@ fn what_fails_is_tried_again_and_parked_when_the_retries_are_used_up() {
     let server = start();
     let client = server.client();
     let bad = client.append_one("loan-1", "Bad");
-    client.put_group("work", &of_category("loan", &json!({"retries_max": 2})));
-    let mut consumer = client.consume("work", "one", 10);
+    client.put_group("workers", &of_category("loan", &json!({"retries_max": 2})));
+    let mut consumer = client.consume("workers", "one", 10);
     for retries in 0..3 {
         let delivery = consumer.next();
         assert_eq!((position(&delivery), &delivery["retries"]), (bad, &json!(retries)));
         assert_eq!(consumer.nack(&[bad], "retry", &format!("failure {retries}")), 1);
     }
     let letters = wait_until("it is parked", || {
-        let letters = client.dead_letters("work");
+        let letters = client.dead_letters("workers");
         (!letters.is_empty()).then_some(letters)
     });
     let letter = &letters[0];
@@ -151,16 +151,16 @@ fn what_fails_is_tried_again_and_parked_when_the_retries_are_used_up() {
         (&letter["consumer"], &letter["stream"], &letter["type"]),
         (&json!("one"), &json!("loan-1"), &json!("Bad"))
     );
-    assert_eq!(client.group("work")["lag_events"], 0);
+    assert_eq!(client.group("workers")["lag_events"], 0);
     // One is parked because it is asked for, one is skipped.
     let (parked, skipped) = (client.append_one("loan-1", "T"), client.append_one("loan-1", "T"));
     assert_eq!(position(&consumer.next()), parked);
     assert_eq!(position(&consumer.next()), skipped);
     assert_eq!(consumer.nack(&[parked], "park", "no"), 1);
     assert_eq!(consumer.nack(&[skipped], "skip", "never mind"), 1);
-    wait_until("it is settled", || (client.group("work")["lag_events"] == 0).then_some(()));
+    wait_until("it is settled", || (client.group("workers")["lag_events"] == 0).then_some(()));
     let reasons: Vec<Value> =
-        client.dead_letters("work").iter().map(|letter| letter["reason"].clone()).collect();
+        client.dead_letters("workers").iter().map(|letter| letter["reason"].clone()).collect();
     assert_eq!(reasons, ["retries-exhausted", "requested"]);
 }
 
@@ -169,13 +169,13 @@ fn an_event_that_takes_too_long_is_tried_again_elsewhere() {
     let server = start();
     let client = server.client();
     let event = client.append_one("loan-1", "T");
-    client.put_group("work", &of_category("loan", &json!({"message_timeout_ms": 200, "retries_max": 1})));
-    let mut consumer = client.consume("work", "silent", 1);
+    client.put_group("workers", &of_category("loan", &json!({"message_timeout_ms": 200, "retries_max": 1})));
+    let mut consumer = client.consume("workers", "silent", 1);
     for retries in 0..2 {
         let delivery = consumer.next();
         assert_eq!((position(&delivery), &delivery["retries"]), (event, &json!(retries)));
     }
-    let letter = wait_until("it is parked", || client.dead_letters("work").pop());
+    let letter = wait_until("it is parked", || client.dead_letters("workers").pop());
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("timed-out"), &json!(2)));
     assert_eq!(consumer.ack(&[event]), 0, "it comes too late");
 }
@@ -185,18 +185,18 @@ fn a_consumer_that_leaves_gives_back_what_it_held() {
     let server = start();
     let client = server.client();
     let positions = append(&client, "loan-1", 10);
-    client.put_group("work", &of_category("loan", &json!({"strategy": "dispatch-to-single"})));
-    let mut leaving = client.consume("work", "leaving", 10);
+    client.put_group("workers", &of_category("loan", &json!({"strategy": "dispatch-to-single"})));
+    let mut leaving = client.consume("workers", "leaving", 10);
     let held: Vec<u64> = (0..10).map(|_| position(&leaving.next())).collect();
     assert_eq!(held, positions);
     assert_eq!(leaving.ack(&held[..3]), 3);
-    let mut staying = client.consume("work", "staying", 10);
+    let mut staying = client.consume("workers", "staying", 10);
     drop(leaving);
     let mut taken: Vec<u64> = (0..7).map(|_| position(&staying.next())).collect();
     taken.sort_unstable();
     assert_eq!(taken, positions[3..]);
     assert_eq!(staying.ack(&taken), 7);
-    let group = client.group("work");
+    let group = client.group("workers");
     assert_eq!((&group["lag_events"], &group["consumers"].as_array().unwrap().len()), (&json!(0), &1));
 }
 
@@ -205,25 +205,25 @@ fn consumers_are_told_when_their_group_is_changed_reset_or_deleted() {
     let server = start();
     let client = server.client();
     let positions = append(&client, "loan-1", 3);
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "one", 10);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "one", 10);
     assert_eq!(position(&consumer.next()), positions[0]);
     // The same again disturbs nobody.
-    client.put_group("work", &of_category("loan", &json!({})));
+    client.put_group("workers", &of_category("loan", &json!({})));
     assert_eq!(position(&consumer.next()), positions[1]);
-    client.put_group("work", &of_category("loan", &json!({"retries_max": 1})));
+    client.put_group("workers", &of_category("loan", &json!({"retries_max": 1})));
     let problem = consumer.problem();
     assert_eq!((&problem["code"], &problem["retryable"]), (&json!("GRV-1804"), &json!(true)));
-    let mut consumer = client.consume("work", "one", 10);
+    let mut consumer = client.consume("workers", "one", 10);
     let ids: Vec<u64> = (0..3).map(|_| position(&consumer.next())).collect();
     assert_eq!(consumer.ack(&ids), 3);
-    let reset = |body: &Value| client.post("/v1/groups/work/reset", body);
+    let reset = |body: &Value| client.post("/v1/groups/workers/reset", body);
     reset(&json!({"from": "start"})).expect(200);
     assert_eq!(consumer.problem()["code"], "GRV-1804");
-    let mut consumer = client.consume("work", "one", 10);
+    let mut consumer = client.consume("workers", "one", 10);
     let again: Vec<u64> = (0..3).map(|_| position(&consumer.next())).collect();
     assert_eq!(again, positions);
-    client.send("DELETE", "/v1/groups/work", &[], None).expect(200);
+    client.send("DELETE", "/v1/groups/workers", &[], None).expect(200);
     assert_eq!(consumer.problem()["code"], "GRV-1800");
 }
 
@@ -268,8 +268,8 @@ fn consumers_end_with_the_server_and_the_group_goes_on_where_it_was() {
     let mut server = Server::start_in(&data, &[]);
     let client = server.client();
     let positions = append(&client, "loan-1", 6);
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "one", 3);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "one", 3);
     let held: Vec<u64> = (0..3).map(|_| position(&consumer.next())).collect();
     assert_eq!(consumer.ack(&held[..2]), 2);
     server.terminate();
@@ -277,9 +277,9 @@ fn consumers_end_with_the_server_and_the_group_goes_on_where_it_was() {
     assert!(server.wait().success());
     let server = Server::start_in(&data, &[]);
     let client = server.client();
-    let group = client.group("work");
+    let group = client.group("workers");
     assert_eq!((&group["lag_events"], &group["in_flight"]), (&json!(4), &json!(0)));
-    let mut consumer = client.consume("work", "one", 10);
+    let mut consumer = client.consume("workers", "one", 10);
     let rest: Vec<u64> = (0..4).map(|_| position(&consumer.next())).collect();
     assert_eq!(rest, positions[2..]);
 }
@@ -288,15 +288,15 @@ fn consumers_end_with_the_server_and_the_group_goes_on_where_it_was() {
 fn a_group_is_full_when_it_has_as_many_consumers_as_it_takes() {
     let server = start();
     let client = server.client();
-    client.put_group("work", &of_category("loan", &json!({"consumers_max": 1})));
-    let consumer = client.consume("work", "one", 1);
-    client.get_as("/v1/groups/work/consume", "text/event-stream").problem(409, "GRV-1803");
+    client.put_group("workers", &of_category("loan", &json!({"consumers_max": 1})));
+    let consumer = client.consume("workers", "one", 1);
+    client.get_as("/v1/groups/workers/consume", "text/event-stream").problem(409, "GRV-1803");
     drop(consumer);
     wait_until("there is room again", || {
-        let answer = client.group("work");
+        let answer = client.group("workers");
         answer["consumers"].as_array().unwrap().is_empty().then_some(())
     });
-    drop(client.consume("work", "two", 1));
+    drop(client.consume("workers", "two", 1));
 }
 
 #[test]
@@ -357,11 +357,11 @@ fn what_a_consumer_cannot_say_is_refused() {
     let server = start();
     let client = server.client();
     let event = client.append_one("loan-1", "T");
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "one", 1);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "one", 1);
     assert_eq!(position(&consumer.next()), event);
     let connect = |query: &str, headers: &[(&str, &str)]| {
-        client.send("GET", &format!("/v1/groups/work/consume{query}"), headers, None)
+        client.send("GET", &format!("/v1/groups/workers/consume{query}"), headers, None)
     };
     let accept = ("Accept", "text/event-stream");
     connect("", &[]).problem(400, "GRV-1000");
@@ -371,11 +371,11 @@ fn what_a_consumer_cannot_say_is_refused() {
     connect(&format!("?name={}", "n".repeat(257)), &[accept]).problem(400, "GRV-1802");
     connect("", &[accept, ("Origin", "http://evil.example")]).problem(400, "GRV-1000");
     connect("", &[accept, ("Sec-Fetch-Site", "cross-site")]).problem(400, "GRV-1000");
-    assert_eq!(client.group("work")["consumers"].as_array().unwrap().len(), 1);
+    assert_eq!(client.group("workers")["consumers"].as_array().unwrap().len(), 1);
     client.get_as("/v1/groups/nobody/consume", "text/event-stream").problem(404, "GRV-1800");
 
     let id = consumer.id;
-    let say = |what: &str, body: &Value| client.post(&format!("/v1/groups/work/{what}"), body);
+    let say = |what: &str, body: &Value| client.post(&format!("/v1/groups/workers/{what}"), body);
     for what in ["ack", "nack"] {
         say(what, &json!({"consumer": id + 1, "positions": [event]})).problem(404, "GRV-1805");
         say(what, &json!({"consumer": id, "positions": []})).problem(400, "GRV-1009");
@@ -397,15 +397,15 @@ fn a_long_reason_is_cut_and_a_hostile_one_is_kept_as_it_is() {
     let server = start();
     let client = server.client();
     let positions = append(&client, "loan-1", 2);
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "one", 2);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "one", 2);
     consumer.next();
     consumer.next();
     let hostile = "line\nbreak \"quoted\" \u{1b}[31m \u{0} ü";
     assert_eq!(consumer.nack(&positions[..1], "park", hostile), 1);
     assert_eq!(consumer.nack(&positions[1..], "park", &"ü".repeat(100_000)), 1);
     let letters =
-        wait_until("both are parked", || Some(client.dead_letters("work")).filter(|l| l.len() == 2));
+        wait_until("both are parked", || Some(client.dead_letters("workers")).filter(|l| l.len() == 2));
     assert_eq!(letters[0]["error"], hostile);
     let cut = letters[1]["error"].as_str().unwrap();
     assert!(cut.len() <= 4_096 && cut.chars().all(|c| c == 'ü') && cut.len() > 4_000, "{}", cut.len());
@@ -416,18 +416,18 @@ fn bodies_broken_everywhere_are_answered_and_never_break_the_server() {
     let server = start();
     let client = server.client();
     let event = client.append_one("loan-1", "T");
-    client.put_group("work", &of_category("loan", &json!({})));
-    let mut consumer = client.consume("work", "one", 1);
+    client.put_group("workers", &of_category("loan", &json!({})));
+    let mut consumer = client.consume("workers", "one", 1);
     assert_eq!(position(&consumer.next()), event);
     let settings = r#"{"selector":{"query":{"items":[{"types":["T"],"tags":["x"]}]}},"filter":{"stream_prefix":["a"],"type_regex":"^T"},
         "from":3,"strategy":"ordered","message_timeout_ms":null,"replay":{"first_ms":1,"longest_ms":2,"times_max":3}}"#;
     let nack =
         format!(r#"{{"consumer":{},"positions":[7,8],"action":"park","reason":"\u00fc"}}"#, consumer.id);
-    let select = r#"{"group":"work","stream":"a","type":"T","reason":"behind","failed_since":"2020-01-01T00:00:00Z","positions":[1],"limit":2,"dry_run":true}"#;
+    let select = r#"{"group":"workers","stream":"a","type":"T","reason":"behind","failed_since":"2020-01-01T00:00:00Z","positions":[1],"limit":2,"dry_run":true}"#;
     for (method, target, body) in [
         ("PUT", "/v1/groups/broken", settings),
-        ("POST", "/v1/groups/work/reset", r#"{"from":"2020-01-01T00:00:00Z"}"#),
-        ("POST", "/v1/groups/work/nack", &nack),
+        ("POST", "/v1/groups/workers/reset", r#"{"from":"2020-01-01T00:00:00Z"}"#),
+        ("POST", "/v1/groups/workers/nack", &nack),
         ("POST", "/v1/dead-letters/replay", select),
         ("POST", "/v1/dead-letters/skip", select),
     ] {

@@ -110,7 +110,7 @@ fn rust_works_with_streams_and_groups() {
 
 fn node(file: &str) {
     let server = Server::start();
-    prove(&server, Path::new("node"), &[source("node").join(file).into()]);
+    prove(&server, &room("node").join("bin/node"), &[source("node").join(file).into()]);
 }
 
 #[test]

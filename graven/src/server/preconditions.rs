@@ -50,7 +50,11 @@ pub(super) fn from_query(text: &str) -> Result<Expected> {
     word(text)
         .or_else(|| text.parse().ok().map(|revision| Expected::Revision(Revision(revision))))
         .ok_or_else(|| {
-            super::query_params::wrong("query parameter expected", "any, none, exists, deleted, tombstoned or a revision", text)
+            super::query_params::wrong(
+                "query parameter expected",
+                "any, none, exists, deleted, tombstoned or a revision",
+                text,
+            )
         })
 }
 

@@ -127,7 +127,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
         count => format!(
             "; {} records of the store itself were left out{}",
             show_count(count),
-            if what.system { "" } else { " (--system takes all but those of the audit trail, of groups and snapshots)" }
+            if what.system {
+                ""
+            } else {
+                " (--system takes all but those of the audit trail, of groups and snapshots)"
+            }
         ),
     };
     eprintln!(

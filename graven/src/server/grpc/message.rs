@@ -105,7 +105,10 @@ impl Messages {
     /// # Errors
     /// [`Code::BodyTooLarge`] before it is read, [`Code::BadRequest`] if the framing is wrong or it breaks off,
     /// [`Code::Timeout`] if it stalls. No message follows an error.
-    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<HeldBody>>> {
+    pub(in crate::server) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<HeldBody>>> {
         let outcome = self.advance(context);
         match &outcome {
             Poll::Ready(Ok(Some(_))) => self.patience = None,
