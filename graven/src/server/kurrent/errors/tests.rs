@@ -40,13 +40,16 @@ fn told(refusal: &Refusal) -> (GrpcCode, String, Vec<(String, String)>) {
     (status.code(), status.message().to_owned(), trailers)
 }
 
+/// A refusal, and what it becomes: code, message, trailers.
+type Row<'a> = (Refusal, GrpcCode, &'a str, Vec<(&'a str, &'a str)>);
+
 #[test]
 fn the_older_services_tell_errors_by_code_text_and_trailers() {
     let group = About::group(STREAM, "g");
     let of_group = |exception: &'static str| {
         vec![("exception", exception), ("group-name", "g"), ("stream-name", STREAM)]
     };
-    let rows: Vec<(Refusal, GrpcCode, &str, Vec<(&str, &str)>)> = vec![
+    let rows: Vec<Row> = vec![
         (
             elsewhere("http://10.0.0.7:2114").into(),
             GrpcCode::NotFound,
