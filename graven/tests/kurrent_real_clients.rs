@@ -98,6 +98,11 @@ fn python_consumes_in_groups() {
 }
 
 #[test]
+fn python_does_all_of_it_asynchronously_too() {
+    python("asynchronous.py");
+}
+
+#[test]
 fn python_finds_the_server_and_asks_what_it_has() {
     python("discovery.py");
 }

@@ -6,6 +6,7 @@ from kurrentdbclient import NewEvent, NewEvents, StreamState
 from kurrentdbclient.events import NewRecord, StreamStateCheck
 from kurrentdbclient.exceptions import (
     ConsistencyChecksFailedError,
+    MultiAppendToSameStreamError,
     RecordMaxSizeExceededError,
     StreamTombstonedError,
     TransactionMaxSizeExceededError,
@@ -54,6 +55,15 @@ def sessions_that_conflict(client):
     equal((caught.error.stream_name, caught.error.actual_version), (new, NO_STREAM))
     absent(client, new)
     equal(len(client.get_stream(old)), 3)
+
+
+@proves("a session that appends to a stream twice is refused by name, and stores nothing")
+def sessions_that_repeat_a_stream(client):
+    stream, other = name(), name()
+    with raises(MultiAppendToSameStreamError) as caught:
+        client.multi_append_to_stream([write(stream), write(other), write(stream)])
+    equal(caught.error.stream_name, stream)
+    absent(client, stream, other)
 
 
 @proves("a session to a tombstoned stream is refused by name")
