@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { category, event, events, fill, kurrent, name, numbers, proves, reading, refused, run, soon, take, waitUntil } from "./scenarios.mjs";
 
-const { END, PARK, PINNED, RETRY, ROUND_ROBIN, SKIP, START } = kurrent;
+const { END, PARK, PINNED, RETRY, ROUND_ROBIN, SKIP, START, STOP } = kurrent;
 const { eventTypeFilter, excludeSystemEvents, streamNameFilter } = kurrent;
 const toStream = kurrent.persistentSubscriptionToStreamSettingsFromDefaults;
 const toAll = kurrent.persistentSubscriptionToAllSettingsFromDefaults;
@@ -105,6 +105,50 @@ proves("a group delivers, retries, parks, skips and replays", async (client) => 
   await consumer.unsubscribe();
 });
 
+proves("an event that stops its consumer comes again when its time is over", async (client) => {
+  const stream = name();
+  await fill(client, stream, 1);
+  await client.createPersistentSubscriptionToStream(stream, "g", toStream({ startFrom: START, messageTimeout: 300 }));
+  const consumer = reading(client.subscribeToPersistentSubscriptionToStream(stream, "g"));
+  const [found] = await take(consumer, 1);
+  await consumer.nack(STOP, "cannot go on", found);
+  const [again] = await take(consumer, 1);
+  assert.deepEqual([again.event.id, again.retryCount], [found.event.id, 1]);
+  await consumer.ack(again);
+  await consumer.unsubscribe();
+});
+
+proves("a group on everything parks and replays, and an update drops its consumers", async (client) => {
+  const loans = category();
+  const given = await fill(client, `${loans}-1`, 3);
+  const settings = toAll({ startFrom: START });
+  await client.createPersistentSubscriptionToAll(loans, settings, { filter: streamNameFilter({ prefixes: [`${loans}-`] }) });
+  const consumer = reading(client.subscribeToPersistentSubscriptionToAll(loans));
+  const found = await take(consumer, 3);
+  await consumer.nack(PARK, "cannot read it", ...found);
+  const parked = async () => Number((await client.getPersistentSubscriptionToAllInfo(loans)).stats.parkedMessageCount);
+  await waitUntil("three are parked", async () => (await parked()) === 3);
+  await client.replayParkedMessagesToAll(loans, { stopAt: 2 });
+  const back = await take(consumer, 2);
+  assert.deepEqual(back.map(({ event }) => event.id), given.slice(0, 2).map(({ id }) => id));
+  await consumer.ack(...back);
+  await waitUntil("one is parked", async () => (await parked()) === 1);
+  const dropped = refused(kurrent.PersistentSubscriptionDroppedError, (async () => { for (;;) await take(consumer, 1); })());
+  await client.updatePersistentSubscriptionToAll(loans, toAll({ ...settings, maxRetryCount: 9 }));
+  await dropped;
+  const told = await client.getPersistentSubscriptionToAllInfo(loans);
+  assert.deepEqual([told.settings.maxRetryCount, Number(told.stats.parkedMessageCount)], [9, 1]);
+  const later = reading(client.subscribeToPersistentSubscriptionToAll(loans));
+  const last = take(later, 1);
+  await soon(once(later, "confirmation"));
+  await client.replayParkedMessagesToAll(loans);
+  assert.equal((await last)[0].event.id, given[2].id);
+  await later.ack(...(await last));
+  await waitUntil("none is parked", async () => (await parked()) === 0);
+  await later.unsubscribe();
+  await client.deletePersistentSubscriptionToAll(loans);
+});
+
 proves("settings and standing of groups are told as they are", async (client) => {
   const stream = name();
   await fill(client, stream, 8);
@@ -182,6 +226,15 @@ proves("every refusal of a group is told by its class", async (client) => {
   await refused(missing, client.replayParkedMessagesToStream(stream, "none"));
   await refused(missing, client.listPersistentSubscriptionsToStream(name()));
   await refused(missing, take(reading(client.subscribeToPersistentSubscriptionToStream(stream, "none")), 1));
+  const all = category();
+  await client.createPersistentSubscriptionToAll(all, toAll());
+  await refused(kurrent.PersistentSubscriptionExistsError, client.createPersistentSubscriptionToAll(all, toAll()));
+  await client.deletePersistentSubscriptionToAll(all);
+  await refused(missing, client.getPersistentSubscriptionToAllInfo(all));
+  await refused(missing, client.deletePersistentSubscriptionToAll(all));
+  await refused(missing, client.updatePersistentSubscriptionToAll(all, toAll()));
+  await refused(missing, client.replayParkedMessagesToAll(all));
+  await refused(missing, take(reading(client.subscribeToPersistentSubscriptionToAll(all)), 1));
   const consumer = reading(client.subscribeToPersistentSubscriptionToStream(stream, "g"));
   const next = take(consumer, 1);
   await soon(once(consumer, "confirmation"));
