@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a group delivers, retries, parks and replays", |client| Box::pin(lives(client))),
+    ("every answer of a consumer has its outcome", |client| Box::pin(answers(client))),
     ("groups on everything get what their filter lets through", |client| Box::pin(everything(client))),
     ("settings are told as they are, and an update sends consumers away", |client| Box::pin(updates(client))),
     ("every refusal of a group is told by its kind", |client| Box::pin(refusals(client))),
@@ -68,6 +69,42 @@ async fn lives(client: Client) -> Outcome {
     until_parked(&client, &stream, 0).await
 }
 
+async fn answers(client: Client) -> Outcome {
+    let stream = name("loan");
+    client.append_to_stream(&*stream, &AppendToStreamOptions::default(), events(0..5)).await?;
+    let options = from_start().max_retry_count(1).message_timeout(Duration::from_secs(2));
+    client.create_persistent_subscription(&*stream, "g", &options).await?;
+    let mut consumer =
+        client.subscribe_to_persistent_subscription(&*stream, "g", &Default::default()).await?;
+    let answers = [NakAction::Retry, NakAction::Park, NakAction::Skip, NakAction::Unknown, NakAction::Stop];
+    for (expected, action) in answers.into_iter().enumerate() {
+        let (event, retries) = delivery(&mut consumer).await?;
+        assert_eq!((number(&event), retries), (expected as u64, 0));
+        consumer.nack(&event, action, "so that it is seen what comes of it").await?;
+    }
+    // What nobody knows what to do with is tried again, and so is, when its time is over, what stopped a consumer.
+    for again in [0, 3, 4] {
+        let (event, retries) = delivery(&mut consumer).await?;
+        assert_eq!((number(&event), retries), (again, 1));
+        if again == 0 {
+            consumer.nack(&event, NakAction::Retry, "once too often").await?;
+        } else {
+            consumer.ack(&event).await?;
+        }
+    }
+    until_parked(&client, &stream, 2).await?;
+    for (left, options) in
+        [(1, ReplayParkedMessagesOptions::default().stop_at(1)), (0, ReplayParkedMessagesOptions::default())]
+    {
+        client.replay_parked_messages(&stream, "g", &options).await?;
+        let (back, _) = delivery(&mut consumer).await?;
+        assert!(number(&back) < 2, "{back:?}");
+        consumer.ack(&back).await?;
+        until_parked(&client, &stream, left).await?;
+    }
+    Ok(())
+}
+
 async fn everything(client: Client) -> Outcome {
     let loans = category();
     let filter = SubscriptionFilter::on_stream_name().add_prefix(format!("{loans}-"));
@@ -87,9 +124,29 @@ async fn everything(client: Client) -> Outcome {
     assert_eq!((&*info.event_source, &*info.group_name), ("$all", "rust"));
     let listed = client.list_persistent_subscriptions_to_all(&Default::default()).await?;
     assert!(listed.iter().any(|one| one.group_name == "rust"));
+    let again = client.create_persistent_subscription_to_all("rust", &options).await;
+    assert!(matches!(again, Err(Error::ResourceAlreadyExists)), "{again:?}");
+    client.replay_parked_messages_to_all("rust", &Default::default()).await?;
+    let changed = PersistentSubscriptionToAllOptions::default().max_retry_count(9);
+    client.update_persistent_subscription_to_all("rust", &changed).await?;
+    let dropped = delivery(&mut consumer).await;
+    assert!(matches!(dropped, Err(Error::IllegalStateError(_))), "{dropped:?}");
+    let all = client.list_all_persistent_subscriptions(&Default::default()).await?;
+    let one = all.iter().find(|one| one.group_name == "rust").expect("it is listed");
+    assert_eq!(one.settings.as_ref().expect("settings").max_retry_count, 9);
+    let mut consumer =
+        client.subscribe_to_persistent_subscription_to_all("rust", &Default::default()).await?;
     client.delete_persistent_subscription_to_all("rust", &Default::default()).await?;
     let ended = delivery(&mut consumer).await;
     assert!(matches!(ended, Err(Error::ResourceNotFound)), "{ended:?}");
+    for outcome in [
+        client.update_persistent_subscription_to_all("rust", &changed).await,
+        client.delete_persistent_subscription_to_all("rust", &Default::default()).await,
+        client.replay_parked_messages_to_all("rust", &Default::default()).await,
+        client.get_persistent_subscription_info_to_all("rust", &Default::default()).await.map(|_| ()),
+    ] {
+        assert!(matches!(outcome, Err(Error::ResourceNotFound)), "{outcome:?}");
+    }
     Ok(())
 }
 

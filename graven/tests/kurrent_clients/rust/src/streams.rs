@@ -15,7 +15,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("streams and everything are read both ways, from every beginning", |client| Box::pin(reads(client))),
     ("streams are deleted, come back, and end for ever", |client| Box::pin(ends(client))),
     ("metadata is set and read", |client| Box::pin(metadata(client))),
-    ("categories are read as links and as what they point to", |client| Box::pin(categories(client))),
+    ("categories and types are read as links and as what they point to", |client| {
+        Box::pin(categories(client))
+    }),
     ("subscriptions catch up, go on, and say how far they are", |client| Box::pin(subscriptions(client))),
 ];
 
@@ -72,7 +74,22 @@ async fn batches(client: Client) -> Outcome {
         let result = result?;
         assert_eq!((result.stream_name(), result.current_revision()), (&**stream, Some(2)));
     }
-    batch.append_to_stream(&streams[0], StreamState::NoStream, events(0..1)).await.unwrap_err();
+    let (stream, given) = (&streams[0], events(3..5));
+    for state in [
+        StreamState::StreamRevision(2),
+        StreamState::Any,
+        StreamState::StreamExists,
+        StreamState::StreamRevision(2),
+    ] {
+        let result = batch.append_to_stream(stream, state, given.clone()).await?;
+        assert_eq!(result.current_revision(), Some(4), "the same events again are stored once");
+    }
+    for state in [StreamState::NoStream, StreamState::StreamRevision(2)] {
+        batch.append_to_stream(stream, state, events(0..1)).await.unwrap_err();
+    }
+    batch.append_to_stream(name("loan"), StreamState::StreamExists, events(0..1)).await.unwrap_err();
+    let found = client.read_stream(&**stream, &ReadStreamOptions::default()).await?;
+    assert_eq!(numbers(found).await?, [0, 1, 2, 3, 4]);
     Ok(())
 }
 
@@ -161,6 +178,11 @@ async fn categories(client: Client) -> Outcome {
     let source = format!("$ce-{loans}");
     let resolved = ReadStreamOptions::default().resolve_link_tos();
     assert_eq!(numbers(client.read_stream(&*source, &resolved).await?).await?, [0, 1, 2, 3]);
+    let of_type = format!("$et-{loans}");
+    client
+        .append_to_stream(format!("{loans}-2"), &AppendToStreamOptions::default(), typed(&loans, 4))
+        .await?;
+    assert_eq!(numbers(client.read_stream(&*of_type, &resolved).await?).await?, [4]);
     let mut links = client.read_stream(&*source, &ReadStreamOptions::default().max_count(1)).await?;
     let link = links.next().await?.expect("a link");
     let link = link.get_original_event();
