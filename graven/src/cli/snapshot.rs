@@ -1,4 +1,6 @@
-//! `graven snapshot put|get|delete`.
+//! `graven snapshot put|get|list|delete`.
+
+mod list;
 
 use super::append::{json_text, payload};
 use super::client::{Call, Client, encode, foreign, target};
@@ -27,6 +29,11 @@ pub(crate) enum Command {
         /// Print the state alone, byte for byte
         #[arg(long)]
         state: bool,
+    },
+    /// List the snapshots that are kept of a stream, the oldest first, without their states
+    List {
+        /// The stream
+        stream: String,
     },
     /// Delete all snapshots of a stream; their bytes go with the next scavenging
     Delete {
@@ -120,6 +127,7 @@ pub(crate) fn run(command: &Command, client: &Client, output: Output) -> anyhow:
             let color = output.colored();
             output.document(&answer, || Ok(shown(read(client, &answer)?, color)))
         }
+        Command::List { stream } => list::list(client, output, stream),
         Command::Delete { stream, yes } => {
             let path = path(stream)?;
             let found: Snapshot = read(client, &client.send_text(&Call::get(&path))?)?;
