@@ -2,6 +2,32 @@
 //!
 //! The scenarios are beside this file in `kurrent_clients`, in the languages of the clients. `cargo xtask test` installs
 //! the clients; `cargo xtask clients` does only that.
+//!
+//! Which file proves what; `–` where the client has no such call:
+//!
+//! | what | Python | Python, asyncio | Node.js | Rust |
+//! | --- | --- | --- | --- | --- |
+//! | appends under every expectation, retried ones | `appends` | `asynchronous` | `streams` | `streams` |
+//! | batch append | `appends` | `asynchronous` | `streams` | `streams` |
+//! | several streams at once: sessions, records with checks | `many_streams` | `asynchronous` | `streams` | – |
+//! | reads both ways, with and without a limit, from every beginning | `reads` | `asynchronous` | `streams` | `streams` |
+//! | filtered reads | `reads` | `asynchronous` | `streams` | `streams` |
+//! | subscriptions, caught up, filtered with checkpoints | `subscriptions` | `asynchronous` | `subscriptions` | `streams` |
+//! | metadata of streams | `reads` | `asynchronous` | `streams` | `streams` |
+//! | deleting, reopening, tombstones | `appends`, `reads` | `asynchronous` | `streams` | `streams` |
+//! | `$ce-` and `$et-` as links and resolved | `reads`, `subscriptions` | `asynchronous`: `$ce-` | `streams` | `streams` |
+//! | indexes | `reads`, `subscriptions` | `asynchronous`: reads | – | – |
+//! | groups: create, update, delete, list, info, on a stream and on everything | `groups` | `asynchronous` | `subscriptions` | `groups` |
+//! | acknowledge; try again, park, skip, stop; replay | `groups` | `asynchronous` | `subscriptions` | `groups` |
+//! | replay of so many | – | – | `subscriptions` | `groups` |
+//! | consumers that are dropped by an update or a deletion | `groups` | `asynchronous` | `subscriptions` | `groups` |
+//! | every strategy, four consumers | `groups` | `asynchronous`: four consumers | | |
+//! | restart of the groups | – | – | `subscriptions` | `groups` |
+//! | the server is found by gossip | `discovery` | | `streams` | |
+//!
+//! What the clients raise is compared by its class or variant. Not driven are those for what does not happen here: a node that
+//! is not the leader, missing or wrong credentials, certificates, consumers that are cut off because they are slow, old
+//! transactions.
 
 mod support;
 
