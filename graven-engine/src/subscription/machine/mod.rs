@@ -127,6 +127,8 @@ struct Left {
 pub(super) struct Machine {
     pub(super) settings: GroupSettings,
     pub(super) letters: Letters,
+    /// Events it may park: as many as a group may, fewer in tests.
+    letters_max: usize,
     /// Everything below was read.
     next: u64,
     from_revision: u64,
@@ -142,6 +144,8 @@ pub(super) struct Machine {
     ready: BTreeSet<(u8, u64)>,
     to_load: BTreeSet<u64>,
     to_record: BTreeSet<u64>,
+    /// The same, of open events that are to be parked: they wait for room in the list.
+    to_park: BTreeSet<u64>,
     /// When something becomes of which event.
     timers: BTreeSet<(u64, u64)>,
     consumers: BTreeMap<u64, Seat>,
@@ -366,8 +370,13 @@ impl Machine {
     fn record(&mut self, position: u64, verdict: Verdict) {
         self.drop_event(position);
         let Some(entry) = self.entry_mut(position) else { return };
+        let parks = matches!(verdict, Verdict::Park { .. });
         entry.stage = Stage::Recording(verdict);
-        self.to_record.insert(position);
+        if parks && self.open.contains_key(&position) {
+            self.to_park.insert(position);
+        } else {
+            self.to_record.insert(position);
+        }
         self.touch(position);
     }
 
@@ -412,6 +421,7 @@ impl Machine {
     fn forget(&mut self, position: u64) {
         self.to_load.remove(&position);
         self.to_record.remove(&position);
+        self.to_park.remove(&position);
         self.ready.remove(&(0, position));
         self.ready.remove(&(1, position));
     }

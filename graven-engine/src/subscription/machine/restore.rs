@@ -4,8 +4,8 @@ use super::super::letters::Letters;
 use super::super::records::{CheckpointRecord, Tries};
 use super::seat::Rate;
 use super::{Failures, Left, Machine};
-use graven_model::Timestamp;
 use graven_model::group::{GroupSettings, ParkReason};
+use graven_model::{Timestamp, limits};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 impl Machine {
@@ -19,6 +19,7 @@ impl Machine {
         let mut machine = Machine {
             settings,
             letters,
+            letters_max: limits::DEAD_LETTERS_MAX,
             next: 0,
             from_revision: 0,
             live: false,
@@ -30,6 +31,7 @@ impl Machine {
             ready: BTreeSet::new(),
             to_load: BTreeSet::new(),
             to_record: BTreeSet::new(),
+            to_park: BTreeSet::new(),
             timers: BTreeSet::new(),
             consumers: BTreeMap::new(),
             turn: 0,
@@ -87,6 +89,7 @@ impl Machine {
         self.ready.clear();
         self.to_load.clear();
         self.to_record.clear();
+        self.to_park.clear();
         self.timers.clear();
         self.left.clear();
         self.known.clear();

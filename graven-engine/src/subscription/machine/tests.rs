@@ -5,7 +5,9 @@ use super::super::records::{CheckpointRecord, Tries};
 use super::{Batch, Machine, Now, REPLAYS_MAX, Work};
 use graven_model::event::Kind;
 use graven_model::group::{Backoff, ConsumerOptions, GroupSettings, Nack, ReplayPolicy, Strategy};
-use graven_model::{EventId, NewEvent, Position, Revision, Selector, StoredEvent, StreamName, Timestamp};
+use graven_model::{
+    Code, EventId, NewEvent, Position, Revision, Selector, StoredEvent, StreamName, Timestamp, limits,
+};
 use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -24,6 +26,7 @@ struct Fate {
 struct World {
     machine: Machine,
     settings: GroupSettings,
+    letters_max: usize,
     log: Vec<StoredEvent>,
     head: u64,
     fates: Vec<Fate>,
@@ -39,7 +42,7 @@ struct World {
 }
 
 impl World {
-    fn new(settings: GroupSettings, streams: &[u8]) -> World {
+    fn new(settings: GroupSettings, streams: &[u8], letters_max: usize) -> World {
         let mut revisions: HashMap<u8, u64> = HashMap::new();
         let log: Vec<StoredEvent> = streams
             .iter()
@@ -61,10 +64,12 @@ impl World {
             .collect();
         let checkpoint = CheckpointRecord::at(0, 0);
         let mut machine = Machine::restored(settings.clone(), checkpoint.clone(), &[], Letters::default());
+        machine.letters_max = letters_max;
         machine.tick(Now { at: 0, wall: Timestamp::from_micros(0) });
         World {
             machine,
             settings,
+            letters_max,
             fates: vec![Fate::default(); log.len()],
             head: (log.len() / 2) as u64,
             log,
@@ -95,7 +100,11 @@ impl World {
             self.machine.tick(now);
             self.check_bounds();
             match self.machine.work(now, self.head) {
-                Work::Idle { .. } => return true,
+                Work::Idle { until } => {
+                    let wants = self.machine.wants(now, self.head, until);
+                    assert!(!wants, "it idles and would be woken at once, for ever");
+                    return true;
+                }
                 Work::Write(batch) => self.write(batch),
                 Work::Load(positions) => {
                     let events =
@@ -133,6 +142,10 @@ impl World {
         }
         if let Some(checkpoint) = &batch.checkpoint {
             self.check_checkpoint(checkpoint);
+            for tried in &checkpoint.tries {
+                let known = &mut self.fates[tried.0 as usize].attempts_durable;
+                *known = tried.1.max(*known);
+            }
             self.checkpoint = checkpoint.clone();
             self.tries.clear();
         }
@@ -167,6 +180,7 @@ impl World {
 
     fn check_bounds(&self) {
         let machine = &self.machine;
+        assert!(machine.letters.len() <= self.letters_max, "no more are parked than may be");
         let buffer = self.settings.live_buffer.max(self.settings.history_buffer) as usize;
         // What is read for a retry goes out at once, if its consumer did not just leave.
         let given_back = 64 + REPLAYS_MAX;
@@ -276,6 +290,7 @@ impl World {
         let letters = self.letters_of_the_log();
         self.machine =
             Machine::restored(self.settings.clone(), self.checkpoint.clone(), &self.tries, letters);
+        self.machine.letters_max = self.letters_max;
         assert_eq!(self.machine.letters.len(), parked);
         self.consumers.clear();
         self.hands.clear();
@@ -378,7 +393,7 @@ impl World {
             if settled && waiting.is_empty() && self.machine.to_record.is_empty() {
                 break;
             }
-            if settled {
+            if settled || self.machine.letters_full() {
                 for position in waiting {
                     self.machine.mark(position);
                 }
@@ -416,6 +431,7 @@ proptest! {
         buffers in (1u32..6, 1u32..6, 1u32..6),
         checkpoints in (1u32..4, 0u32..6, proptest::bool::ANY),
         automatic in proptest::option::of(1u32..3),
+        letters_max in prop_oneof![Just(limits::DEAD_LETTERS_MAX), 1usize..5],
         streams in proptest::collection::vec(0u8..4, 2..40),
         poisoned in proptest::collection::btree_set(0u64..40, 0..4),
         steps in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..300),
@@ -435,11 +451,90 @@ proptest! {
             replay: automatic.map(|times_max| ReplayPolicy { backoff, times_max }),
             ..GroupSettings::new(Selector::All)
         };
-        let mut world = World::new(settings, &streams);
+        let mut world = World::new(settings, &streams, letters_max);
         world.poisoned = poisoned;
         for step in steps {
             world.step(step);
         }
         world.finish();
     }
+}
+
+/// A group that may park two events, and whose consumer failed with the first three of five, all at a time.
+fn full_of_letters() -> World {
+    let settings = GroupSettings { retries_max: 0, ..GroupSettings::new(Selector::All) };
+    let mut world = World::new(settings, &[0, 1, 2, 3, 4], 2);
+    world.head = 5;
+    world.connect(3);
+    while !world.work(10) {}
+    for _ in 0..3 {
+        assert!(world.take(1));
+    }
+    let now = world.now();
+    assert_eq!(world.machine.nack(1, 0..3, Nack::Retry, "again", now), 3);
+    world.hands.clear();
+    world.fates.iter_mut().for_each(|fate| fate.held_by = None);
+    while !world.work(10) {}
+    world
+}
+
+#[test]
+fn a_group_with_as_many_dead_letters_as_it_may_have_waits_and_says_so() {
+    let mut world = full_of_letters();
+    let standing = world.machine.standing(world.now());
+    assert_eq!(standing.trouble.map(|error| error.code), Some(Code::DeadLettersFull));
+    assert_eq!((standing.parked, standing.done_below), (2, 2));
+    world.at += 1_000_000;
+    while !world.work(10) {}
+    assert!(!world.take(1), "nothing fresh is delivered");
+
+    // A replay that fails stays parked, and one that is done makes room for what waits to be parked.
+    world.machine.mark(0);
+    while !world.work(10) {}
+    assert!(world.take(1));
+    world.answer(world.hands[0], 8);
+    while !world.work(10) {}
+    assert_eq!(world.letters.keys().collect::<Vec<_>>(), [&0, &1]);
+    world.machine.mark(0);
+    while !world.work(10) {}
+    assert!(world.take(1));
+    world.answer(world.hands[0], 0);
+    while !world.work(10) {}
+    assert_eq!(world.letters.keys().collect::<Vec<_>>(), [&1, &2]);
+    assert!(!world.take(1));
+}
+
+#[test]
+fn a_full_group_goes_on_after_a_skip() {
+    let mut world = full_of_letters();
+    let now = world.now();
+    world.letters.clear();
+    world.machine.skipped(&[0, 1], now);
+    for at in 0..2 {
+        (world.fates[at].skipped, world.fates[at].durable) = (true, true);
+    }
+    while !world.work(10) {}
+    assert_eq!(world.letters.keys().collect::<Vec<_>>(), [&2]);
+    assert!(world.take(1));
+    assert_eq!(world.hands, [(1, 3)]);
+    assert_eq!(world.machine.standing(now).trouble, None);
+    world.finish();
+}
+
+#[test]
+fn tries_of_what_waits_to_be_parked_outlive_a_rest_and_a_crash() {
+    let mut world = full_of_letters();
+    world.disconnect(1);
+    while let Some(batch) = world.machine.batch(world.now(), true) {
+        world.write(batch);
+    }
+    world.machine.rest(None);
+    world.crash();
+    let now = world.now();
+    world.letters.clear();
+    world.machine.skipped(&[0, 1], now);
+    world.connect(1);
+    while !world.work(10) {}
+    let delivery = world.machine.take(2, now).expect("there is room now");
+    assert_eq!((delivery.event.position.0, delivery.retries), (2, 1));
 }

@@ -120,6 +120,7 @@ impl Machine {
             (None, Some(_)) => false,
         };
         !self.to_record.is_empty()
+            || (!self.to_park.is_empty() && self.letters.len() < self.letters_max)
             || hungry
             || self.checkpoint_due(now)
             || (again() && self.has_room())
@@ -204,16 +205,17 @@ impl Machine {
                 && self.open.is_empty()
     }
 
+    /// Whether nothing more may be parked, with what waits for that.
     pub(super) fn letters_full(&self) -> bool {
-        self.letters.len() >= limits::DEAD_LETTERS_MAX
+        self.letters.len() + self.to_park.len() >= self.letters_max
     }
 
     /// What the log has to say before anything else can happen; `None` if there is nothing. `everything`: also what could wait.
     pub(in super::super) fn batch(&mut self, now: Now, everything: bool) -> Option<Batch> {
         let mut batch = Batch::default();
-        let mut room = limits::DEAD_LETTERS_MAX.saturating_sub(self.letters.len());
+        let room = self.letters_max.saturating_sub(self.letters.len());
         let mut leaves_open = BTreeSet::new();
-        for position in self.to_record.iter().copied() {
+        for position in self.to_record.iter().chain(self.to_park.iter().take(room)).copied() {
             if batch.tries.len() + batch.parked.len() + batch.done.len() + batch.skipped.len() >= BATCH_MAX {
                 break;
             }
@@ -227,10 +229,6 @@ impl Machine {
                 Verdict::Park { reason, error, consumer } => {
                     let again = self.letters.get(position);
                     if again.is_none() {
-                        if room == 0 {
-                            continue;
-                        }
-                        room -= 1;
                         leaves_open.insert(position);
                     }
                     let first_failure = if failures.attempts == 0 { now.wall } else { failures.first };
@@ -257,7 +255,9 @@ impl Machine {
             }
         }
         // With a record that parks goes a checkpoint: what it says is then never read again after a crash.
-        let due = !leaves_open.is_empty() || self.checkpoint_due(now) || everything && self.unsaved > 0;
+        let due = !leaves_open.is_empty()
+            || self.checkpoint_due(now)
+            || everything && (self.unsaved > 0 || self.forgets_tries());
         if due {
             batch.checkpoint = Some(self.checkpoint_without(&leaves_open));
             batch.covers = self.unsaved + leaves_open.len() as u64;
@@ -268,6 +268,19 @@ impl Machine {
             && batch.skipped.is_empty()
             && batch.checkpoint.is_none();
         (!nothing).then_some(batch)
+    }
+
+    /// Whether events wait to be parked whose last try no checkpoint knows.
+    fn forgets_tries(&self) -> bool {
+        if self.to_park.is_empty() {
+            return false;
+        }
+        let known: BTreeSet<(u64, u32)> = self.durable.tries.iter().map(|tried| (tried.0, tried.1)).collect();
+        let attempts = |position: &u64| self.open.get(position).map_or(0, |entry| entry.failures.attempts);
+        self.to_park.iter().any(|position| {
+            let attempts = attempts(position);
+            attempts > 0 && !known.contains(&(*position, attempts))
+        })
     }
 
     /// How far the group is.
@@ -471,7 +484,7 @@ impl Machine {
         let full = || {
             self.letters_full().then(|| {
                 Error::new(Code::DeadLettersFull, "the group has parked as many events as it may")
-                    .expected(format!("fewer than {}", limits::DEAD_LETTERS_MAX))
+                    .expected(format!("fewer than {}", self.letters_max))
             })
         };
         let entries = || self.open.values().chain(self.replays.values());
