@@ -92,4 +92,4 @@ pub use read::follow::Follower;
 pub use read::listed::{EventList, ListReading};
 pub use read::targets::Targets;
 pub use store::{Gathered, Options, Store};
-pub use subscription::{Consumer, ConsumerHandle, Groups};
+pub use subscription::{Consumer, ConsumerHandle, GroupTotals, Groups};

@@ -470,11 +470,49 @@ fn metrics_say_how_groups_stand_without_naming_them() {
         "graven_group_lag_events 3",
         "graven_dead_letters 1",
         "graven_group_in_flight_events 3",
+        "graven_group_done_total 1",
+        "graven_group_parked_total 1",
+        "graven_group_retries_total 0",
     ] {
         assert!(text.lines().any(|have| have == line), "{line}\n{text}");
     }
     for name in ["graven_group_lag_seconds ", "graven_dead_letters_oldest_seconds "] {
         let line = text.lines().find(|line| line.starts_with(name)).expect(name);
         assert!(line[name.len()..].parse::<f64>().unwrap() > 0.0, "{line}");
+    }
+}
+
+#[test]
+fn metrics_count_what_groups_did_also_those_that_are_gone() {
+    let server = start();
+    let client = server.client();
+    let positions = append(&client, "loan-1", 4);
+    client.put_group("gone", &of_category("loan", &json!({"retry_first_ms": 0})));
+    let mut consumer = client.consume("gone", "one", 4);
+    for _ in 0..4 {
+        consumer.next();
+    }
+    assert_eq!(consumer.ack(&positions[..1]), 1);
+    assert_eq!(consumer.nack(&positions[1..2], "retry", "again"), 1);
+    assert_eq!(consumer.nack(&positions[2..3], "skip", "not for us"), 1);
+    assert_eq!(consumer.nack(&positions[3..], "park", "no"), 1);
+    assert_eq!(support::groups::position(&consumer.next()), positions[1]);
+    wait_until("it is parked", || client.dead_letters("gone").pop());
+    client.post("/v1/dead-letters/replay", &json!({"group": "gone"})).expect(200);
+    assert_eq!(support::groups::position(&consumer.next()), positions[3]);
+    assert_eq!(consumer.ack(&[positions[1], positions[3]]), 2);
+    wait_until("the replay is durable", || client.dead_letters("gone").is_empty().then_some(()));
+    client.send("DELETE", "/v1/groups/gone", &[], None).expect(200);
+    let text = client.get("/metrics").text().to_owned();
+    for line in [
+        "graven_groups 0",
+        "graven_group_deliveries_total 6",
+        "graven_group_done_total 3",
+        "graven_group_retries_total 1",
+        "graven_group_parked_total 1",
+        "graven_group_replayed_total 1",
+        "graven_group_skipped_total 1",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line}\n{text}");
     }
 }

@@ -131,13 +131,14 @@ impl Group {
         (core, now)
     }
 
-    /// Lets go of the machine: who got something is woken, and the thread if there is something for it to do.
+    /// Lets go of the machine: what happened is counted, who got something is woken, and the thread if there is something for it to do.
     pub(super) fn unlock(&self, mut core: MutexGuard<'_, Core>, now: Now) {
         let head = self.log.shared.head();
         let call = core.sleeps.is_some_and(|until| core.machine.wants(now, head, until));
         if call {
             core.sleeps = None;
         }
+        self.log.totals.add(std::mem::take(&mut core.machine.counted));
         let woken = core.machine.woken();
         let mut wakers = Vec::with_capacity(woken.len());
         for id in woken {

@@ -8,6 +8,7 @@ use super::records::{
     GroupRecord, decode, stream_of,
 };
 use super::settings;
+use super::totals::GroupTotals;
 use crate::append::{Shared, WritePath};
 use crate::node::Membership;
 use crate::read::start;
@@ -177,6 +178,12 @@ impl Groups {
     /// [`Code::GroupNotFound`]; otherwise as [`Groups::list`].
     pub fn info(&self, name: &GroupName) -> Result<GroupInfo> {
         self.group(name)?.info()
+    }
+
+    /// What all groups have done since the store was opened, those among them that are gone. Cheap.
+    #[must_use]
+    pub fn totals(&self) -> GroupTotals {
+        self.inner.log.totals.now()
     }
 
     /// Begins to consume.

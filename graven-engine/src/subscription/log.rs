@@ -6,6 +6,7 @@ use super::records::{
     ATTEMPTS, AttemptsRecord, CHECKPOINT, CheckpointRecord, PARKED, ParkedRecord, SETTLED, SettledRecord,
     Tries, decode, encode, stream_of,
 };
+use super::totals::Totals;
 use crate::append::{METADATA_TYPE, Operation, PendingAppend, Shared, WritePath, prepare};
 use crate::env::Entropy;
 use crate::node::Membership;
@@ -28,6 +29,7 @@ pub(super) struct GroupLog {
     entropy: OnceLock<Mutex<Entropy>>,
     path: OnceLock<Arc<WritePath>>,
     node: Option<Arc<Membership>>,
+    pub(super) totals: Totals,
 }
 
 /// Keeps the randomness of event ids apart from that of every other user of a fixed seed, and of an earlier opening.
@@ -45,7 +47,7 @@ const REWRITTEN_MAX: usize = 256;
 
 impl GroupLog {
     pub(super) fn new(shared: Arc<Shared>, node: Option<Arc<Membership>>) -> GroupLog {
-        GroupLog { shared, entropy: OnceLock::new(), path: OnceLock::new(), node }
+        GroupLog { shared, entropy: OnceLock::new(), path: OnceLock::new(), node, totals: Totals::default() }
     }
 
     fn entropy(&self) -> Result<&Mutex<Entropy>> {

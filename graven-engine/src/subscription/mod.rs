@@ -15,6 +15,8 @@ mod machine;
 mod records;
 mod settings;
 mod source;
+mod totals;
 
 pub use consumer::{Consumer, ConsumerHandle};
 pub use groups::Groups;
+pub use totals::GroupTotals;

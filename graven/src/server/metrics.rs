@@ -10,7 +10,6 @@ use super::problem::Answer;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::IntoResponse;
-use graven_engine::Groups;
 use graven_engine::node::Role;
 use graven_model::{Code, Error, Receipt, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -320,8 +319,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Answer {
         set(&metrics.healthy, u64::from(health.is_none()));
         set(&metrics.bodies_held, (app.options.bodies_bytes_max - app.bodies.available_permits()) as u64);
     }
-    if let Ok(infos) = app.ask_groups(Groups::list).await {
+    if let Ok((infos, totals)) = app.ask_groups(|groups| Ok((groups.list()?, groups.totals()))).await {
         app.metrics.groups.stand(&infos);
+        app.metrics.groups.count(totals);
     }
     app.metrics.stands(&Place::of(&app));
     app.metrics.anchored(&report(&app));

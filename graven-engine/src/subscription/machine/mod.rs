@@ -23,6 +23,7 @@ pub(super) use work::{Batch, Work};
 
 use super::letters::Letters;
 use super::records::CheckpointRecord;
+use super::totals::GroupTotals;
 use graven_model::group::{
     ConsumerInfo, ConsumerOptions, Delivery, GroupSettings, Nack, ParkReason, Strategy,
 };
@@ -166,6 +167,8 @@ pub(super) struct Machine {
     unsaved: u64,
     unsaved_since: Option<u64>,
     done_total: u64,
+    /// What happened since somebody took this.
+    pub(super) counted: GroupTotals,
     rate: Rate,
     /// Who has something to take.
     woken: BTreeSet<u64>,
@@ -214,6 +217,7 @@ impl Machine {
         let delivery = seat.outbox.pop_front();
         if let Some(delivery) = &delivery {
             self.outbox_bytes -= delivery.event.size_bytes();
+            self.counted.delivered += 1;
         }
         if was_stalled {
             self.dispatch(now);
@@ -231,6 +235,7 @@ impl Machine {
             let Some(since) = self.take_back(id, position) else { continue };
             count += 1;
             self.done_total += 1;
+            self.counted.done += 1;
             self.rate.count(now.at);
             let keep = self.settings.extra_statistics;
             if let Some(seat) = self.consumers.get_mut(&id) {
@@ -392,6 +397,7 @@ impl Machine {
         if self.replays.contains_key(&position) {
             self.record(position, verdict);
         } else {
+            self.counted.skipped += u64::from(matches!(verdict, Verdict::Skipped));
             self.remove_open(position, now);
         }
     }
@@ -541,6 +547,7 @@ impl Machine {
             }
             self.remove_replay(*position);
             if let Some(letter) = self.letters.remove(*position) {
+                self.counted.skipped += 1;
                 self.promote(&letter.stream);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::super::letters::Letters;
 use super::super::records::{CheckpointRecord, Tries};
+use super::super::totals::GroupTotals;
 use super::seat::Rate;
 use super::{Failures, Left, Machine};
 use graven_model::group::{GroupSettings, ParkReason};
@@ -47,6 +48,7 @@ impl Machine {
             unsaved: 0,
             unsaved_since: None,
             done_total: 0,
+            counted: GroupTotals::default(),
             rate: Rate::default(),
             woken: BTreeSet::new(),
             trouble: None,

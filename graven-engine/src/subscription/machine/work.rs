@@ -5,7 +5,7 @@ use super::super::records::{CheckpointRecord, Tries};
 use super::super::settings::micros;
 use super::{Entry, Failures, HELD_BYTES_MAX, Machine, Now, OPEN_MAX, REPLAYS_MAX, Stage, Verdict};
 use graven_model::group::ParkReason;
-use graven_model::{Code, Error, StoredEvent, Text, Timestamp, limits};
+use graven_model::{Code, Error, StoredEvent, Text, Timestamp};
 use std::collections::BTreeSet;
 
 /// Records of one append.
@@ -324,6 +324,9 @@ impl Machine {
     /// A batch is durable; `place` says where the records of what it parks are.
     pub(in super::super) fn written(&mut self, batch: Batch, place: impl Fn(usize) -> Place, now: Now) {
         self.trouble = None;
+        self.counted.retried += batch.tries.len() as u64;
+        self.counted.replayed += batch.done.len() as u64;
+        self.counted.skipped += batch.skipped.len() as u64;
         for Tries(position, attempts, _, last) in &batch.tries {
             self.to_record.remove(position);
             if self.replays.contains_key(position) {
@@ -346,6 +349,7 @@ impl Machine {
             if again {
                 self.replay_failed(position);
             } else {
+                self.counted.parked += 1;
                 self.remove_open(position, now);
             }
             if !self.ordered() && self.letters.get(position).is_some_and(|l| l.reason == ParkReason::Behind) {

@@ -1,9 +1,11 @@
 //! What the metrics say of groups: sums and the worst of all, since the name of a group never becomes a label.
 
+use graven_engine::GroupTotals;
 use graven_model::GroupInfo;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -18,6 +20,17 @@ pub(in crate::server) struct GroupGauges {
     lag_seconds: Seconds,
     dead_letters: Gauge,
     oldest_seconds: Seconds,
+    totals: Totals,
+}
+
+/// Counters, set to what the engine counted.
+struct Totals {
+    deliveries: Counter,
+    done: Counter,
+    retries: Counter,
+    parked: Counter,
+    replayed: Counter,
+    skipped: Counter,
 }
 
 impl GroupGauges {
@@ -59,6 +72,7 @@ impl GroupGauges {
             lag_seconds,
             dead_letters,
             oldest_seconds,
+            totals: Totals::new(registry),
         }
     }
 
@@ -77,5 +91,38 @@ impl GroupGauges {
         let longest = |of: fn(&GroupInfo) -> Duration| infos.iter().map(of).max().unwrap_or_default();
         self.lag_seconds.set(longest(|info| info.lag_time).as_secs_f64());
         self.oldest_seconds.set(longest(|info| info.oldest_parked.unwrap_or_default()).as_secs_f64());
+    }
+
+    /// Takes note of what the groups have done since the store was opened.
+    pub(in crate::server) fn count(&self, totals: GroupTotals) {
+        let Totals { deliveries, done, retries, parked, replayed, skipped } = &self.totals;
+        // Who asks at the same time may have read an older number.
+        let raise = |counter: &Counter, total: u64| {
+            counter.inner().fetch_max(total, Ordering::Relaxed);
+        };
+        raise(deliveries, totals.delivered);
+        raise(done, totals.done);
+        raise(retries, totals.retried);
+        raise(parked, totals.parked);
+        raise(replayed, totals.replayed);
+        raise(skipped, totals.skipped);
+    }
+}
+
+impl Totals {
+    fn new(registry: &mut Registry) -> Totals {
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        Totals {
+            deliveries: counter("group_deliveries", "Events consumers of groups took, every try counted"),
+            done: counter("group_done", "Events consumers of groups acknowledged"),
+            retries: counter("group_retries", "Tries of groups that failed and are followed by another"),
+            parked: counter("group_parked", "Events that became dead letters"),
+            replayed: counter("group_replayed", "Dead letters whose replay was acknowledged"),
+            skipped: counter("group_skipped", "Events and dead letters that were skipped"),
+        }
     }
 }
