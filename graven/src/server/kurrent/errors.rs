@@ -83,7 +83,10 @@ impl Refusal {
             | Code::ConnectionFailed
             | Code::JournalUnreachable
             | Code::NotYetThere => (GrpcCode::Unavailable, "Server Is Not Ready".to_owned(), &[]),
-            Code::Timeout => (GrpcCode::Aborted, format!("Operation timed out: {}", error.message), &[]),
+            // Most often the deadline the client set, which it has a class of its own for.
+            Code::Timeout => {
+                (GrpcCode::DeadlineExceeded, format!("Operation timed out: {}", error.message), &[])
+            }
             Code::StreamDeleted | Code::StreamTombstoned => (
                 GrpcCode::FailedPrecondition,
                 format!("Event stream '{stream}' is deleted."),

@@ -64,7 +64,7 @@ fn the_older_services_tell_errors_by_code_text_and_trailers() {
         (error(Code::Overloaded).into(), GrpcCode::Unavailable, "Server Is Too Busy", vec![]),
         (error(Code::Unavailable).into(), GrpcCode::Unavailable, "Server Is Not Ready", vec![]),
         (error(Code::Closed).into(), GrpcCode::Unavailable, "Server Is Not Ready", vec![]),
-        (error(Code::Timeout).into(), GrpcCode::Aborted, "Operation timed out: why", vec![]),
+        (error(Code::Timeout).into(), GrpcCode::DeadlineExceeded, "Operation timed out: why", vec![]),
         (
             Refusal::of(&error(Code::StreamTombstoned), About::stream(STREAM)),
             GrpcCode::FailedPrecondition,
