@@ -345,7 +345,7 @@ fn what_is_malformed_is_refused_and_leaves_nothing() {
             ];
             assert_refused(outcome, Code::InvalidArgument, &trailers);
         }
-        for view in ["$ce-loan", "$et-Opened", "$streams"] {
+        for view in ["$ce-loan", "$et-Opened", "$streams", "$$$ce-loan", "$$$streams"] {
             let outcome = caller.append(view, ANY, &[1]).await;
             assert_refused(outcome, Code::PermissionDenied, &[("exception", "access-denied")]);
         }

@@ -138,9 +138,11 @@ fn a_session_tells_why_it_was_refused() {
         let (_, conflict) = detail::<v2_errors::StreamRevisionConflictErrorDetails>(&status);
         assert_eq!((conflict.expected_revision, conflict.actual_revision), (-4, -1));
 
-        let status = session(&mut caller, vec![request("$ce-loan", None, &[9])]).await.unwrap_err();
-        let (reason, _) = detail::<rpc::AccessDeniedErrorDetails>(&status);
-        assert_eq!((status.code(), &*reason), (Code::PermissionDenied, "ACCESS_DENIED"));
+        for view in ["$ce-loan", "$$$ce-loan"] {
+            let status = session(&mut caller, vec![request(view, None, &[9])]).await.unwrap_err();
+            let (reason, _) = detail::<rpc::AccessDeniedErrorDetails>(&status);
+            assert_eq!((status.code(), &*reason), (Code::PermissionDenied, "ACCESS_DENIED"), "{view}");
+        }
 
         let mut large = request("x", None, &[9]);
         large.records[0].data = vec![b'7'; 16 << 20].into();

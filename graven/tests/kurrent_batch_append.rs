@@ -190,11 +190,12 @@ fn what_is_refused_is_told_apart_and_harms_no_other() {
             bare,
             large,
             part(12, options("", ANY), &[30], true),
+            part(14, options("$$$ce-loan", ANY), &[30], true),
         ] {
             call.send(part).await;
         }
         let mut answers = HashMap::new();
-        for _ in 0..12 {
+        for _ in 0..13 {
             let (correlation, answer) = call.next().await;
             assert!(answers.insert(correlation, answer).is_none(), "two answers for {correlation}");
         }
@@ -224,7 +225,9 @@ fn what_is_refused_is_told_apart_and_harms_no_other() {
             let bad: shared::BadRequest = error(&answers[&number], Code::InvalidArgument);
             assert!(!bad.message.is_empty());
         }
-        let _: shared::AccessDenied = error(&answers[&9], Code::PermissionDenied);
+        for number in [9, 14] {
+            let _: shared::AccessDenied = error(&answers[&number], Code::PermissionDenied);
+        }
         let large: shared::MaximumAppendEventSizeExceeded = error(&answers[&11], Code::InvalidArgument);
         assert_eq!((&*large.event_id, large.max_append_event_size), (&*id_text(32), 16 << 20));
         assert_eq!(head(&server), before);

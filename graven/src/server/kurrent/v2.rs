@@ -5,7 +5,7 @@ mod records;
 mod session;
 
 use super::errors::Refusal;
-use super::words::is_view;
+use super::words::is_writable;
 use super::{Answer, Call};
 use crate::server::App;
 use crate::server::append::submit_sized;
@@ -31,7 +31,7 @@ fn rich(error: Error) -> Refusal {
 fn writable(field: &str, name: &str) -> Result<StreamName, Refusal> {
     let stream =
         StreamName::new(name).map_err(|error| Refusal::bad_request(error.code, field, &error.to_string()))?;
-    if is_view(&stream) {
+    if !is_writable(&stream) {
         return Err(Refusal::access_denied_to("write", &stream));
     }
     Ok(stream)

@@ -89,16 +89,25 @@ pub(super) fn position(position: Position) -> AllStreamPosition {
 
 /// Whether a stream is one of the views made from the indexes, which nobody writes.
 pub(super) fn is_view(stream: &StreamName) -> bool {
-    let name = stream.as_str();
+    is_view_name(stream.as_str())
+}
+
+fn is_view_name(name: &str) -> bool {
     name == "$streams" || ["$ce-", "$et-", "$idx-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Refuses to write a view.
+/// Whether somebody may write a stream: not a view, and not the metadata of one, which nothing would follow.
+pub(super) fn is_writable(stream: &StreamName) -> bool {
+    let name = stream.as_str();
+    !is_view_name(name) && !name.strip_prefix("$$").is_some_and(is_view_name)
+}
+
+/// Refuses to write what [`is_writable`] says is not to be written.
 ///
 /// # Errors
 /// "Access Denied".
 pub(super) fn check_writable(stream: &StreamName) -> Result<(), Refusal> {
-    if is_view(stream) { Err(Refusal::access_denied()) } else { Ok(()) }
+    if is_writable(stream) { Ok(()) } else { Err(Refusal::access_denied()) }
 }
 
 #[cfg(test)]
@@ -154,10 +163,25 @@ mod tests {
     fn nobody_writes_a_view() {
         for (name, view) in [("$ce-loan", true), ("$et-Opened", true), ("$streams", true), ("$idx-all", true)]
             .into_iter()
-            .chain([("loan-1", false), ("$$ce", false), ("$$$ce-loan", false), ("$settings", false)])
+            .chain([("loan-1", false), ("$$ce", false), ("$$ce-loan", false), ("$settings", false)])
         {
             let stream = StreamName::new(name).unwrap();
             assert_eq!((is_view(&stream), check_writable(&stream).is_err()), (view, view), "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_writes_the_metadata_of_a_view() {
+        for (name, refused) in [
+            ("$$$ce-loan", true),
+            ("$$$et-Opened", true),
+            ("$$$streams", true),
+            ("$$$idx-all", true),
+            ("$$loan-1", false),
+            ("$$$settings", false),
+        ] {
+            let stream = StreamName::new(name).unwrap();
+            assert_eq!((is_view(&stream), check_writable(&stream).is_err()), (false, refused), "{name}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::server::App;
 use crate::server::body::HeldBody;
 use crate::server::kurrent::errors::Refusal;
 use crate::server::kurrent::propose::{Events, Flaw, at_revision, no_expectation};
-use crate::server::kurrent::words::{event_id, is_view, stream_name};
+use crate::server::kurrent::words::{event_id, is_writable, stream_name};
 use graven_model::{AppendRequest, Code, Error, EventId, Expected, Result, StreamName, limits};
 use graven_proto::kurrentdb::streams::BatchAppendReq;
 use graven_proto::kurrentdb::streams::batch_append_req::Options;
@@ -198,7 +198,7 @@ fn read_options(app: &App, partial: &mut Partial, options: Option<&Options>) -> 
         None => return Err(no_expectation().into()),
     };
     let stream = stream_name(options.stream_identifier.as_ref())?;
-    if is_view(&stream) {
+    if !is_writable(&stream) {
         return Err(Flaw::NotWritable);
     }
     let Some(left) = left(app, options) else { return Err(Flaw::TimedOut) };
