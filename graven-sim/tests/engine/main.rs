@@ -15,6 +15,7 @@ mod failed_sync_poisons;
 mod flipped_bit_at_every_byte;
 mod followers_beside_concurrent_appends;
 mod groups_lose_power_at_any_call;
+mod groups_on_a_full_disk;
 mod index_lost_or_damaged;
 mod journals_obey_the_laws;
 mod keys_of_data_subjects_lose_power_at_any_call;
