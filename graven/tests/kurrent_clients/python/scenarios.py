@@ -6,6 +6,7 @@ its authors published it, one after the other, or only those whose text contains
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -51,6 +52,8 @@ def run():
             sys.exit(f"NOT proved: {what}")
         print(f"proved: {what}", flush=True)
     print(f"{len(chosen)} passed, 0 failed", flush=True)
+    # All is proved. What gRPC's library does when an interpreter ends was seen to wait for ever, with every call closed.
+    os._exit(0)
 
 
 def name(category="loan"):
