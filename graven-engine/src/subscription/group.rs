@@ -1,8 +1,8 @@
 //! A group at work: the machine behind a lock, and the thread that reads and writes for it while it has consumers.
 
 use super::consumer::Seat;
-use super::log::{self, GroupLog, Restored, Span};
-use super::machine::{Machine, Now, Work};
+use super::log::{self, GroupLog, Restored, Span, Written};
+use super::machine::{Batch, Machine, Now, Work};
 use super::records::CheckpointRecord;
 use super::source::Source;
 use crate::env::spawn_named;
@@ -279,14 +279,7 @@ impl Group {
                     return until;
                 }
                 Work::Write(batch) => {
-                    let oldest = log::oldest(&core.machine.letters, &io);
-                    let letters = core.machine.letters.len() as u64;
-                    self.unlock(core, now);
-                    log::write(&self.log, &self.name, &mut io, &batch, &oldest, letters).map(|written| {
-                        let (mut core, now) = self.lock();
-                        for (position, place) in &written.moved {
-                            core.machine.letters.moved(*position, *place);
-                        }
+                    self.write(&mut io, core, now, &batch).map(|(written, mut core, now)| {
                         core.machine.written(batch, |index| written.place(index), now);
                         self.unlock(core, now);
                     })
@@ -356,17 +349,29 @@ impl Group {
                 return Err(over.clone());
             }
             let Some(batch) = core.machine.batch(now, true) else { return Ok(()) };
-            let oldest = log::oldest(&core.machine.letters, io);
-            let letters = core.machine.letters.len() as u64;
-            self.unlock(core, now);
-            let written = log::write(&self.log, &self.name, io, &batch, &oldest, letters)?;
-            let (mut core, now) = self.lock();
-            for (position, place) in &written.moved {
-                core.machine.letters.moved(*position, *place);
-            }
+            let (written, mut core, now) = self.write(io, core, now, &batch)?;
             core.machine.written(batch, |index| written.place(index), now);
             self.unlock(core, now);
         }
+    }
+
+    /// Writes a batch, and answers with the machine, which it lets go of meanwhile and which knows what was written again.
+    fn write<'a>(
+        &'a self,
+        io: &mut Span,
+        core: MutexGuard<'a, Core>,
+        now: Now,
+        batch: &Batch,
+    ) -> Result<(Written, MutexGuard<'a, Core>, Now)> {
+        let oldest = log::oldest(&core.machine.letters, io);
+        let letters = core.machine.letters.len() as u64;
+        self.unlock(core, now);
+        let written = log::write(&self.log, &self.name, io, batch, &oldest, letters)?;
+        let (mut core, now) = self.lock();
+        for (position, place) in &written.moved {
+            core.machine.letters.moved(*position, *place);
+        }
+        Ok((written, core, now))
     }
 
     /// # Errors
@@ -401,16 +406,9 @@ impl Group {
         self.expect_going_on()?;
         self.flush(&mut io)?;
         let checkpoint = CheckpointRecord::at(next, from_revision);
-        let batch = super::machine::Batch { checkpoint: Some(checkpoint.clone()), ..Default::default() };
-        let (oldest, letters) = {
-            let core = self.core.lock();
-            (log::oldest(&core.machine.letters, &io), core.machine.letters.len() as u64)
-        };
-        let written = log::write(&self.log, &self.name, &mut io, &batch, &oldest, letters)?;
-        let (mut core, now) = self.lock();
-        for (position, place) in &written.moved {
-            core.machine.letters.moved(*position, *place);
-        }
+        let batch = Batch { checkpoint: Some(checkpoint.clone()), ..Batch::default() };
+        let (core, now) = self.lock();
+        let (_, mut core, now) = self.write(&mut io, core, now, &batch)?;
         Group::end_all(&mut core, &changed(&self.name));
         core.machine.reset(checkpoint);
         self.unlock(core, now);
